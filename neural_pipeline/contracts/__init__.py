@@ -1,0 +1,1 @@
+"""What crosses a boundary: pydantic models and the rules of the lifecycle. No Dagster, no SQL, no input or output."""

@@ -1,0 +1,70 @@
+-- Every record held against another one: `unexplained` counts what one has and the other lacks. Always 0.
+with removed as (
+  select record, sum(removed) as rows from pruned_counters group by record
+), kept as (
+  select 'raw_payloads' as record, count(*) as rows from raw_payloads
+)
+select 'payloads handed in are kept' as rule, coalesce(sum(i.received), 0)::bigint as expected,
+  (select rows from kept) + coalesce((select rows from removed where record = 'raw_payloads'), 0)::bigint as found,
+  abs(coalesce(sum(i.received), 0) - (select rows from kept)
+    - coalesce((select rows from removed where record = 'raw_payloads'), 0))::bigint as unexplained
+from intakes i
+union all
+select 'an accepted payload has its execution', count(*), count(e.id), count(*) filter (where e.id is null)
+from raw_payloads p
+left join incoming_events e on e.raw_payload_id = p.id
+where p.disposition = 'accepted' and exists (select from lightfast_org_workspaces w where w.id = p.workspace_id)
+union all
+select 'an execution from a payload has that payload', count(*), count(p.id), count(*) filter (where p.id is null)
+from incoming_events e
+left join raw_payloads p on p.id = e.raw_payload_id and p.disposition = 'accepted'
+where e.raw_payload_id is not null
+union all
+select 'a child execution has its parent', count(*), count(p.id), count(*) filter (where p.id is null)
+from incoming_events e
+left join incoming_events p on p.id = e.parent_event_id
+where e.parent_event_id is not null
+union all
+select 'an execution has its workflow run', count(*), count(r.id), count(*) filter (where r.id is null)
+from incoming_events e
+left join lightfast_workspace_workflow_runs r on r.event_id = e.id
+union all
+select 'a workflow run has its execution', count(*), count(e.id), count(*) filter (where e.id is null)
+from lightfast_workspace_workflow_runs r
+left join incoming_events e on e.id = r.event_id
+where r.event_id is not null
+union all
+select 'an unfinished execution on a batch has that batch, and it is open', count(*), count(b.id),
+  count(*) filter (where b.id is null)
+from incoming_events e
+left join event_batches b on b.id = e.batch_id and b.state <> 'closed'
+where e.batch_id is not null and e.outcome is null
+union all
+select 'an open batch holds the workspaces of its unfinished executions', count(*), count(h.batch_id),
+  count(*) filter (where h.batch_id is null)
+from (
+  select distinct e.batch_id, e.workspace_id from incoming_events e
+  join event_batches b on b.id = e.batch_id and b.state <> 'closed'
+  where e.outcome is null
+) e
+left join batch_workspaces h on h.batch_id = e.batch_id and h.workspace_id = e.workspace_id and h.closed_at is null
+union all
+select 'a workflow run has ended as its execution has, or is still to be recorded', count(*),
+  count(*) filter (where r.status = case e.outcome when 'superseded' then 'completed' else e.outcome end
+    or r.status in ('queued', 'running') and b.state <> 'closed'),
+  count(*) filter (where r.status is distinct from case e.outcome when 'superseded' then 'completed' else e.outcome end
+    and not coalesce(r.status in ('queued', 'running') and b.state <> 'closed', false))
+from incoming_events e
+join lightfast_workspace_workflow_runs r on r.event_id = e.id
+left join event_batches b on b.id = e.batch_id
+where e.outcome is not null or r.status not in ('queued', 'running')
+union all
+select 'a captured execution has its observation', count(*), count(o.id), count(*) filter (where o.id is null)
+from incoming_events e
+left join lightfast_workspace_neural_observations o on o.event_id = e.id
+where e.function_id = 'neural.observation.capture' and e.output ->> 'status' = 'success'
+union all
+select 'an observation has the execution that captured it', count(*), count(e.id), count(*) filter (where e.id is null)
+from lightfast_workspace_neural_observations o
+left join incoming_events e on e.id = o.event_id and e.output ->> 'status' = 'success'
+where o.event_id is not null

@@ -1,0 +1,1 @@
+"""Models that read text, behind small protocols: embedders and language models. No storage, no Dagster."""

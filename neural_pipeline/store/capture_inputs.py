@@ -1,0 +1,131 @@
+"""What a capture reads before it decides: events, what is stored already, subscriptions, clusters, commit authors."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection, RowMapping
+
+from neural_pipeline.contracts.memory import Cluster, CommitAuthor
+from neural_pipeline.store.sql import record_set, rows
+
+
+def events_of(connection: Connection, batch_id: int) -> Sequence[RowMapping]:
+    """Return the unfinished events of a batch in the order of their work: received_at, then id."""
+    sql = """
+    select e.id, e.workspace_id, w.clerk_org_id, r.repository_id, e.payload
+    from incoming_events e
+    join lightfast_org_workspaces w on w.id = e.workspace_id
+    left join lightfast_workspace_workflow_runs r on r.event_id = e.id
+    where e.batch_id = :batch_id and e.outcome is null
+    order by e.received_at, e.id
+    """
+    return rows(connection, sql, batch_id=batch_id)
+
+
+def known_source_ids(connection: Connection, keys: Sequence[tuple[int, str, str]]) -> set[int]:
+    """Return which events, given as (event id, workspace id, source id), are observations of another event already."""
+    sql = """
+    select k.event_id
+    from jsonb_to_recordset(cast(:keys as jsonb)) k(event_id bigint, workspace_id text, source_id text)
+    join lightfast_workspace_neural_observations o on o.workspace_id = k.workspace_id and o.source_id = k.source_id
+    where o.event_id is distinct from k.event_id
+    """
+    records = ({"event_id": event, "workspace_id": workspace, "source_id": source} for event, workspace, source in keys)
+    return {row["event_id"] for row in rows(connection, sql, keys=record_set(records))}
+
+
+def integrations_of(
+    connection: Connection, resources: Sequence[tuple[str, str]]
+) -> dict[tuple[str, str], list[RowMapping]]:
+    """Return the integrations (is_active, source_config) that cover each (workspace id, resource id)."""
+    sql = """
+    select i.workspace_id, i.provider_resource_id, i.is_active, i.source_config
+    from jsonb_to_recordset(cast(:resources as jsonb)) k(workspace_id text, resource_id text)
+    join lightfast_workspace_integrations i
+      on i.workspace_id = k.workspace_id and i.provider_resource_id = k.resource_id
+    """
+    records = ({"workspace_id": workspace, "resource_id": resource} for workspace, resource in set(resources))
+    covering: dict[tuple[str, str], list[RowMapping]] = defaultdict(list)
+    for row in rows(connection, sql, resources=record_set(records)):
+        covering[row["workspace_id"], row["provider_resource_id"]].append(row)
+    return covering
+
+
+def settings_of(connection: Connection, workspace_ids: Sequence[str]) -> dict[str, Any]:
+    """Return the settings of workspaces as stored, unchecked."""
+    sql = "select id, settings from lightfast_org_workspaces where id = any(:ids)"
+    return {row["id"]: row["settings"] for row in rows(connection, sql, ids=sorted(set(workspace_ids)))}
+
+
+def authors_of_commits(
+    connection: Connection, commits: Sequence[tuple[str, str]]
+) -> dict[tuple[str, str], list[CommitAuthor]]:
+    """Return the GitHub accounts that stored events prove to have acted on each (workspace id, commit sha)."""
+    sql = """
+    select k.workspace_id, k.sha, o.actor ->> 'id' as id, o.actor ->> 'name' as login,
+      case when lower(o.metadata ->> 'headAuthorLogin') = lower(o.actor ->> 'name')
+        then o.metadata ->> 'headAuthorName' end as name
+    from jsonb_to_recordset(cast(:commits as jsonb)) k(workspace_id text, sha text)
+    join lightfast_workspace_neural_observations o on o.workspace_id = k.workspace_id and o.source = 'github'
+      and o.source_references @> jsonb_build_array(jsonb_build_object('type', 'commit', 'id', k.sha))
+    where o.actor ->> 'id' ~ '^[0-9]+$'
+    order by o.id
+    """
+    records = record_set({"workspace_id": workspace, "sha": sha} for workspace, sha in sorted(set(commits)))
+    authors: dict[tuple[str, str], list[CommitAuthor]] = defaultdict(list)
+    for row in rows(connection, sql, commits=records):
+        author = CommitAuthor(row["id"], row["login"], (row["name"],) if row["name"] else ())
+        authors[row["workspace_id"], row["sha"]].append(author)
+    return authors
+
+
+_CLUSTERS = """
+select distinct on (c.id) c.workspace_id, c.external_id, c.topic_label, c.keywords, c.primary_entities,
+  c.primary_actors, c.observation_count, c.first_observation_at, c.last_observation_at, c.centroid::text as centroid
+from jsonb_to_recordset(cast(:spans as jsonb)) s(workspace_id text, first_at timestamptz, last_at timestamptz)
+join lightfast_workspace_observation_clusters c on c.workspace_id = s.workspace_id and c.status = 'open'
+  and c.last_observation_at >= s.first_at and c.first_observation_at <= s.last_at
+order by c.id
+"""
+
+
+def clusters_near(
+    connection: Connection, moments: Sequence[tuple[str, datetime]], *, lookback: timedelta
+) -> dict[str, list[Cluster]]:
+    """Return the open clusters that events at (workspace id, moment) may join, per workspace."""
+    spans = record_set(_spans(moments, reach=lookback))
+    found: dict[str, list[Cluster]] = defaultdict(list)
+    for row in rows(connection, _CLUSTERS, spans=spans):
+        found[row["workspace_id"]].append(_cluster(row))
+    return found
+
+
+def _spans(moments: Sequence[tuple[str, datetime]], *, reach: timedelta) -> list[dict[str, str]]:
+    """Merge moments that lie near each other, so that one stray date does not fetch all that lies between."""
+    spans: list[tuple[str, datetime, datetime]] = []
+    for workspace_id, moment in sorted(set(moments)):
+        if spans and spans[-1][0] == workspace_id and moment - reach <= spans[-1][2]:
+            spans[-1] = (workspace_id, spans[-1][1], moment + reach)
+        else:
+            spans.append((workspace_id, moment - reach, moment + reach))
+    return [
+        {"workspace_id": workspace_id, "first_at": first.isoformat(), "last_at": last.isoformat()}
+        for workspace_id, first, last in spans
+    ]
+
+
+def _cluster(row: RowMapping) -> Cluster:
+    return Cluster(
+        external_id=row["external_id"],
+        label=row["topic_label"],
+        keywords=tuple(row["keywords"] or ()),
+        entities=tuple(row["primary_entities"] or ()),
+        actors=tuple(row["primary_actors"] or ()),
+        count=row["observation_count"],
+        first_at=row["first_observation_at"],
+        last_at=row["last_observation_at"],
+        centroid=np.fromstring((row["centroid"] or "[]")[1:-1], sep=",", dtype=np.float32),
+    )

@@ -1,0 +1,50 @@
+"""Writing the clusters that a chunk of observations began or joined."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection
+
+from neural_pipeline.contracts.memory import NewObservation
+from neural_pipeline.store.sql import record_set, rows
+
+_KEEP = """
+insert into lightfast_workspace_observation_clusters (external_id, workspace_id, topic_label, topic_embedding_id,
+  keywords, primary_entities, primary_actors, observation_count, first_observation_at, last_observation_at, centroid)
+select external_id, workspace_id, topic_label, 'cluster_' || external_id, keywords, primary_entities, primary_actors,
+  observation_count, first_at, last_at, centroid::vector
+from jsonb_to_recordset(cast(:clusters as jsonb)) as r(position integer, external_id text, workspace_id text,
+  topic_label text, keywords jsonb, primary_entities jsonb, primary_actors jsonb, observation_count integer,
+  first_at timestamptz, last_at timestamptz, centroid text)
+order by position
+on conflict (external_id) do update
+set keywords = excluded.keywords, primary_entities = excluded.primary_entities,
+  primary_actors = excluded.primary_actors, observation_count = excluded.observation_count,
+  first_observation_at = excluded.first_observation_at, last_observation_at = excluded.last_observation_at,
+  centroid = excluded.centroid, updated_at = clock_timestamp()
+returning id, external_id
+"""
+
+
+def keep_clusters(connection: Connection, observations: Sequence[NewObservation]) -> dict[str, int]:
+    """Store the last state of every cluster the observations touch; return ids by external id."""
+    last = {one.cluster.external_id: one for one in observations}
+    records = record_set(_record(one, position) for position, one in enumerate(last.values()))
+    return {row["external_id"]: row["id"] for row in rows(connection, _KEEP, clusters=records)}
+
+
+def _record(one: NewObservation, position: int) -> dict[str, Any]:
+    cluster = one.cluster
+    return {
+        "position": position,
+        "external_id": cluster.external_id,
+        "workspace_id": one.workspace_id,
+        "topic_label": cluster.label,
+        "keywords": cluster.keywords,
+        "primary_entities": cluster.entities,
+        "primary_actors": cluster.actors,
+        "observation_count": cluster.count,
+        "first_at": cluster.first_at.isoformat(),
+        "last_at": cluster.last_at.isoformat(),
+        "centroid": str(cluster.centroid.tolist()),
+    }

@@ -1,0 +1,66 @@
+"""The recorder: the only code that moves lifecycle rows. It projects facts onto them, any time, and twice if asked."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection
+
+from neural_pipeline.store.sql import run, scalar
+
+_PROJECT = """
+with facts as (
+  select r.id, e.begun_at, e.outcome, e.outcome_at, e.output, e.error_message, e.cause, e.work_ms, e.attempt,
+    e.superseded_by, e.batch_id, b.run_id,
+    case e.outcome when 'superseded' then 'completed' else coalesce(e.outcome, 'running') end as status,
+    greatest(e.begun_at, r.created_at) as started_at,
+    greatest(e.outcome_at, e.begun_at, r.created_at) as completed_at
+  from incoming_events e
+  join lightfast_workspace_workflow_runs r on r.event_id = e.id
+  left join event_batches b on b.id = e.batch_id
+  where {scope} and r.status in ('queued', 'running') and (e.outcome is not null or e.begun_at is not null)
+), moved as (
+  update lightfast_workspace_workflow_runs r
+  set status = f.status, started_at = f.started_at, batch_id = f.batch_id, dagster_run_id = f.run_id,
+    attempt = f.attempt, output = f.output, error_message = f.error_message, cause = f.cause, work_ms = f.work_ms,
+    superseded_by = f.superseded_by,
+    completed_at = case when f.outcome is not null then f.completed_at end,
+    duration_ms = case when f.outcome is not null then
+      floor(extract(epoch from f.completed_at - coalesce(f.started_at, f.completed_at)) * 1000)::bigint::text end,
+    updated_at = clock_timestamp()
+  from facts f
+  where r.id = f.id and (r.status <> f.status or r.dagster_run_id is distinct from f.run_id)
+  returning r.*
+), measured as (
+  insert into lightfast_workspace_operations_metrics
+    (clerk_org_id, workspace_id, repository_id, type, value, unit, tags, timestamp, event_id)
+  select clerk_org_id, workspace_id, repository_id, 'job_duration', duration_ms::integer, 'ms',
+    jsonb_build_object('jobType', inngest_function_id, 'trigger', trigger, 'outcome', status), completed_at, event_id
+  from moved where completed_at is not null and started_at is not null
+  union all
+  select clerk_org_id, workspace_id, repository_id, 'errors', 1, 'count',
+    jsonb_strip_nulls(jsonb_build_object('jobType', inngest_function_id, 'errorType', 'job_failure',
+      'trigger', trigger, 'cause', cause)), completed_at, event_id
+  from moved where status = 'failed'
+)
+select count(*) from moved
+"""
+
+
+def record_batch(connection: Connection, batch_id: int) -> int:
+    """Project the facts of a batch's events onto their lifecycle rows; return how many rows moved."""
+    return int(scalar(connection, _PROJECT.format(scope="e.batch_id = :batch_id"), batch_id=batch_id))
+
+
+def record_events(connection: Connection, event_ids: Sequence[int]) -> int:
+    """Project the facts of single events onto their lifecycle rows; return how many rows moved."""
+    return int(scalar(connection, _PROJECT.format(scope="e.id = any(:ids)"), ids=list(event_ids)))
+
+
+def return_to_queue(connection: Connection, event_ids: Sequence[int]) -> int:
+    """Move the rows of events that wait again back to queued."""
+    sql = """
+    update lightfast_workspace_workflow_runs r
+    set status = 'queued', started_at = null, batch_id = null, dagster_run_id = null, updated_at = clock_timestamp()
+    from incoming_events e
+    where e.id = any(:ids) and r.event_id = e.id and r.status = 'running' and e.batch_id is null and e.outcome is null
+    """
+    return run(connection, sql, ids=list(event_ids))

@@ -1,0 +1,95 @@
+"""Bringing a database to this program's schema: migrations, then views. One at a time, and never under open batches."""
+
+import time
+from hashlib import sha256
+from importlib.resources import files
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, Engine
+
+from neural_pipeline.store.sql import rows, run, scalar
+
+SCHEMA_REVISION = "0001"
+"""The revision this program is written for."""
+
+VERSION_TABLE = "neural_alembic_version"
+MIGRATIONS = "neural_pipeline:store/migrations"
+_VIEWS = files("neural_pipeline") / "metrics" / "views"
+
+
+class BatchesStillOpen(Exception):
+    """Runs are still working on batches: let them finish, then upgrade again."""
+
+
+class SchemaFromTheFuture(Exception):
+    """The database has a schema this program does not know: use the newer program."""
+
+
+def current_revision(connection: Connection) -> str | None:
+    """Return the revision a database is at, None before the first migration."""
+    if scalar(connection, "select to_regclass(:name)", name=VERSION_TABLE) is None:
+        return None
+    return scalar(connection, f"select version_num from {VERSION_TABLE}")  # noqa: S608 - a constant
+
+
+def upgrade(engine: Engine, *, wait_seconds: float = 60.0) -> bool:
+    """Bring the database up to date; return False if it was already. Safe to call from several processes at once."""
+    deadline = time.monotonic() + wait_seconds
+    while True:
+        with engine.begin() as connection:
+            scalar(connection, "select pg_advisory_xact_lock(hashtext('neural.upgrade'))")
+            before = current_revision(connection)
+            if before is None or not _running_batches(connection) or before == SCHEMA_REVISION:
+                return _bring_up(connection, before)
+        if time.monotonic() > deadline:
+            raise BatchesStillOpen
+        time.sleep(0.5)
+
+
+def _running_batches(connection: Connection) -> int:
+    return int(scalar(connection, "select count(*) from event_batches where state = 'running'"))
+
+
+def _bring_up(connection: Connection, before: str | None) -> bool:
+    if before is not None and before > SCHEMA_REVISION:
+        raise SchemaFromTheFuture(f"the database is at revision {before}, this program knows {SCHEMA_REVISION}")
+    if before != SCHEMA_REVISION:
+        run(connection, "set local lock_timeout = '10s'")
+        config = Config()
+        config.set_main_option("script_location", MIGRATIONS)
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+    changed = refresh_views(connection)
+    return changed or before != SCHEMA_REVISION
+
+
+def refresh_views(connection: Connection) -> bool:
+    """Create the views of metrics/views anew where their text has changed; return whether any had.
+
+    Files whose names sort later may build on earlier ones.
+    """
+    wanted = {
+        path.name.removesuffix(".sql"): path.read_text(encoding="utf-8")
+        for path in _VIEWS.iterdir()
+        if path.name.endswith(".sql")
+    }
+    marks = {name: sha256(text.encode()).hexdigest() for name, text in wanted.items()}
+    if marks == _installed(connection):
+        return False
+    for name in wanted:
+        run(connection, f'drop view if exists "{name}" cascade')
+    for name in sorted(wanted):
+        run(connection, f'create view "{name}" as {wanted[name]}')
+        run(connection, f"comment on view \"{name}\" is 'neural_pipeline {marks[name]}'")
+    return True
+
+
+def _installed(connection: Connection) -> dict[str, str]:
+    sql = """
+    select c.relname as name, split_part(obj_description(c.oid, 'pg_class'), ' ', 2) as mark
+    from pg_class c join pg_namespace n on n.oid = c.relnamespace
+    where n.nspname = current_schema() and c.relkind = 'v'
+      and obj_description(c.oid, 'pg_class') like 'neural_pipeline %'
+    """
+    return {row["name"]: row["mark"] for row in rows(connection, sql)}

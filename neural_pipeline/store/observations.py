@@ -1,0 +1,130 @@
+"""Writing captured observations with all that belongs to them, set-wise: a fixed number of statements per chunk.
+
+Rows go in key order wherever another batch could touch the same ones, so that two batches cannot deadlock.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection
+
+from neural_pipeline.contracts.memory import NewObservation
+from neural_pipeline.store import vectors
+from neural_pipeline.store.clusters import keep_clusters
+from neural_pipeline.store.entities import keep_entities
+from neural_pipeline.store.identities import Identity, adopt_commit_authors, keep_identities
+from neural_pipeline.store.sql import record_set, rows
+
+
+def keep_observations(connection: Connection, observations: Sequence[NewObservation]) -> dict[str, int]:
+    """Store observations with vectors, entities, actors and clusters; return cluster ids by external id.
+
+    Raises IntegrityError where an observation of the same workspace and source id exists.
+    """
+    if not observations:
+        return {}
+    actor_ids = keep_identities(connection, [actor for one in observations if (actor := _identity(one))])
+    cluster_ids = keep_clusters(connection, observations)
+    ids = _insert(connection, observations, actor_ids=actor_ids, cluster_ids=cluster_ids)
+    vectors.keep_vectors(connection, [(ids[one.external_id], one) for one in observations])
+    keep_entities(connection, [(ids[one.external_id], one) for one in observations])
+    adopt_commit_authors(connection, [ids[one.external_id] for one in observations if _is_push(one)])
+    return cluster_ids
+
+
+def vector_id(view: str, external_id: str) -> str:
+    """Return the id of one view's vector: derived from the observation's own id, so it cannot collide."""
+    return f"obs_{view}_{external_id}"
+
+
+_INSERT = """
+insert into lightfast_workspace_neural_observations (external_id, workspace_id, cluster_id, occurred_at, actor,
+  actor_id, observation_type, title, content, topics, significance_score, source, source_type, source_id,
+  source_references, metadata, embedding_title_id, embedding_content_id, embedding_summary_id, event_id,
+  canonical_actor_id, actor_method, significance_factors, primary_category, secondary_categories,
+  classification_confidence, classified_by)
+select external_id, workspace_id, cluster_id, occurred_at, actor, actor_id,
+  observation_type, title, content, topics, significance_score, source, source_type, source_id, source_references,
+  metadata, embedding_title_id, embedding_content_id, embedding_summary_id, event_id, canonical_actor_id, actor_method,
+  significance_factors, primary_category, secondary_categories, classification_confidence, classified_by
+from jsonb_to_recordset(cast(:observations as jsonb)) as r(position integer, external_id text, workspace_id text,
+  cluster_id bigint, occurred_at timestamptz, actor jsonb, actor_id bigint, observation_type text, title text,
+  content text, topics jsonb, significance_score real, source text, source_type text, source_id text,
+  source_references jsonb, metadata jsonb, embedding_title_id text, embedding_content_id text,
+  embedding_summary_id text, event_id bigint, canonical_actor_id text, actor_method text, significance_factors jsonb,
+  primary_category text, secondary_categories jsonb, classification_confidence real, classified_by text)
+order by position
+returning id, external_id
+"""
+
+
+def _insert(
+    connection: Connection,
+    observations: Sequence[NewObservation],
+    *,
+    actor_ids: Mapping[tuple[str, str], int],
+    cluster_ids: Mapping[str, int],
+) -> dict[str, int]:
+    records = [
+        _record(one)
+        | {
+            "position": position,
+            "cluster_id": cluster_ids[one.cluster.external_id],
+            "actor_id": actor_ids.get((one.clerk_org_id, one.actor.canonical_id or "")),
+        }
+        for position, one in enumerate(observations)
+    ]
+    stored = rows(connection, _INSERT, observations=record_set(records))
+    return {row["external_id"]: row["id"] for row in stored}
+
+
+def _record(one: NewObservation) -> dict[str, Any]:
+    event = one.source_event.to_json()
+    return {
+        "external_id": one.external_id,
+        "workspace_id": one.workspace_id,
+        "occurred_at": event["occurredAt"],
+        "actor": one.actor.actor and one.actor.actor.to_json(),
+        "observation_type": one.observation_type,
+        "title": event["title"],
+        "content": event["body"],
+        "topics": one.topics,
+        "significance_score": one.significance,
+        "source": event["source"],
+        "source_type": event["sourceType"],
+        "source_id": event["sourceId"],
+        "source_references": event["references"],
+        "metadata": event["metadata"],
+        "embedding_title_id": vector_id("title", one.external_id),
+        "embedding_content_id": vector_id("content", one.external_id),
+        "embedding_summary_id": vector_id("summary", one.external_id),
+        "event_id": one.event_id,
+        "canonical_actor_id": one.actor.canonical_id,
+        "actor_method": one.actor.method,
+        "significance_factors": one.significance_factors,
+        "primary_category": one.primary_category,
+        "secondary_categories": one.secondary_categories,
+        "classification_confidence": one.classification_confidence,
+        "classified_by": one.classified_by,
+    }
+
+
+def _identity(one: NewObservation) -> Identity | None:
+    if one.actor.actor is None or one.actor.canonical_id is None:
+        return None
+    source, _, source_id = one.actor.canonical_id.partition(":")
+    actor = one.actor.actor
+    return Identity(
+        clerk_org_id=one.clerk_org_id,
+        canonical_id=one.actor.canonical_id,
+        source=source,
+        source_id=source_id,
+        username=actor.name,
+        email=actor.email,
+        avatar_url=actor.avatar_url,
+        method=one.actor.method,
+    )
+
+
+def _is_push(one: NewObservation) -> bool:
+    return one.source_event.source == "github" and one.source_event.source_type == "push"

@@ -1,0 +1,179 @@
+-- Our own tables: what was received, what is to be done, who is doing it, and what became of it.
+
+-- One row per call that hands payloads in; its counts are the independent record that raw_payloads is held against.
+create table intakes (
+  id bigint generated always as identity primary key,
+  channel varchar(50) not null,
+  triggered_by varchar(191),
+  received integer not null,
+  accepted integer not null,
+  duplicate integer not null,
+  unsupported integer not null,
+  invalid integer not null,
+  created_at timestamptz not null default clock_timestamp(),
+  constraint intake_adds_up check (received = accepted + duplicate + unsupported + invalid)
+);
+
+-- The bytes as received, whatever they are. workspace_id is what the sender named: it need not exist.
+create table raw_payloads (
+  id bigint generated always as identity primary key,
+  intake_id bigint not null,
+  workspace_id varchar(191) not null,
+  source varchar(50) not null,
+  event_type varchar(100) not null,
+  delivery_id varchar(191) not null,
+  headers jsonb not null default '{}',
+  body bytea not null,
+  received_at timestamptz not null default clock_timestamp(),
+  disposition varchar(20) not null,
+  reason varchar(1000),
+  constraint payload_disposition_known check (disposition in ('accepted', 'duplicate', 'unsupported', 'invalid')),
+  constraint payload_refusal_has_reason check (disposition = 'accepted' or reason is not null)
+);
+create index raw_payload_refused_idx on raw_payloads (received_at, id) where disposition <> 'accepted';
+create index raw_payload_intake_idx on raw_payloads (intake_id);
+
+-- The inbox: one row per execution to be done. The columns from begun_at on are facts, written once per attempt.
+create table incoming_events (
+  id bigint generated always as identity primary key,
+  workspace_id varchar(191) not null references lightfast_org_workspaces (id) on delete cascade,
+  function_id varchar(191) not null,
+  source varchar(50) not null,
+  delivery_id varchar(191) not null,
+  raw_payload_id bigint,
+  parent_event_id bigint,
+  payload jsonb not null,
+  payload_bytes integer not null,
+  received_at timestamptz not null default clock_timestamp(),
+  due_at timestamptz not null default clock_timestamp(),
+  due_by timestamptz,
+  debounce_key varchar(191),
+  attempt integer not null default 0,
+  losses integer not null default 0,
+  reprocess boolean not null default false,
+  cancel_requested_at timestamptz,
+  cancel_requested_by varchar(191),
+  batch_id bigint,
+  begun_at timestamptz,
+  outcome varchar(20),
+  outcome_at timestamptz,
+  output jsonb,
+  error_message varchar(1000),
+  cause varchar(50),
+  work_ms integer,
+  superseded_by bigint,
+  constraint event_outcome_known check (outcome in ('completed', 'failed', 'cancelled', 'superseded')),
+  constraint event_outcome_has_time check ((outcome is null) = (outcome_at is null)),
+  constraint event_failure_has_reason check (outcome <> 'failed' or (error_message is not null and output is not null))
+);
+create unique index incoming_event_delivery_idx
+  on incoming_events (source, delivery_id, workspace_id, function_id);
+create index incoming_event_waiting_idx on incoming_events (function_id, workspace_id, received_at, id)
+  where batch_id is null and outcome is null;
+create index incoming_event_due_idx on incoming_events (function_id, due_at)
+  where batch_id is null and outcome is null;
+create index incoming_event_batch_idx on incoming_events (batch_id) where batch_id is not null;
+create index incoming_event_raw_payload_idx on incoming_events (raw_payload_id) where raw_payload_id is not null;
+create unique index incoming_event_debounce_idx on incoming_events (workspace_id, function_id, debounce_key)
+  where debounce_key is not null and batch_id is null and outcome is null;
+
+-- A batch belongs to one run: (id, run_id, epoch) is the fencing token of every write.
+create table event_batches (
+  id bigint generated always as identity primary key,
+  function_id varchar(191) not null,
+  state varchar(20) not null default 'open',
+  trigger varchar(50) not null,
+  run_id varchar(191),
+  epoch integer not null default 0,
+  events integer not null,
+  bytes bigint not null,
+  assigned_at timestamptz not null default clock_timestamp(),
+  taken_at timestamptz,
+  lease_until timestamptz,
+  deadline_at timestamptz,
+  closed_at timestamptz,
+  close_reason varchar(50),
+  stale_writes integer not null default 0,
+  constraint batch_state_known check (state in ('open', 'running', 'closed')),
+  constraint batch_running_has_run check (state <> 'running' or run_id is not null)
+);
+create index event_batch_unfinished_idx on event_batches (function_id, id) where state <> 'closed';
+create index event_batch_run_idx on event_batches (run_id) where run_id is not null;
+
+-- No two unfinished batches of a function hold the same workspace.
+create table batch_workspaces (
+  batch_id bigint not null references event_batches (id) on delete cascade,
+  function_id varchar(191) not null,
+  workspace_id varchar(191) not null,
+  opened_at timestamptz not null default clock_timestamp(),
+  closed_at timestamptz,
+  primary key (batch_id, workspace_id)
+);
+create unique index batch_workspace_held_idx on batch_workspaces (function_id, workspace_id) where closed_at is null;
+
+-- Every attempt's error is kept.
+create table workflow_run_attempts (
+  id bigint generated always as identity primary key,
+  event_id bigint not null references incoming_events (id) on delete cascade,
+  attempt integer not null,
+  batch_id bigint,
+  dagster_run_id varchar(191),
+  step varchar(100),
+  cause varchar(50) not null,
+  error_class varchar(255),
+  message text not null,
+  stack text,
+  began_at timestamptz,
+  ended_at timestamptz not null default clock_timestamp()
+);
+create index workflow_run_attempt_event_idx on workflow_run_attempts (event_id);
+
+create table observation_entities (
+  observation_id bigint not null references lightfast_workspace_neural_observations (id) on delete cascade,
+  entity_id bigint not null references lightfast_workspace_neural_entities (id) on delete cascade,
+  confidence real not null,
+  evidence_snippet text,
+  extracted_by varchar(100) not null,
+  primary key (observation_id, entity_id)
+);
+create index observation_entity_entity_idx on observation_entities (entity_id, observation_id);
+
+-- New vectors land here, without an index for approximate search: an HNSW index costs inserts twenty times their price.
+create table observation_vectors (
+  observation_id bigint not null references lightfast_workspace_neural_observations (id) on delete cascade,
+  view varchar(20) not null,
+  workspace_id varchar(191) not null,
+  model varchar(100) not null,
+  embedding vector not null,
+  primary key (observation_id, view)
+);
+
+-- What retention removed, so that accounting still adds up.
+create table pruned_counters (
+  record varchar(50) not null,
+  day date not null,
+  removed bigint not null,
+  primary key (record, day)
+);
+
+create function neural_refuse_unqueued_run() returns trigger language plpgsql as $$
+begin
+  raise exception 'a workflow run begins as queued, not as %', new.status using errcode = 'check_violation';
+end $$;
+create trigger run_begins_queued before insert on lightfast_workspace_workflow_runs
+  for each row when (new.status <> 'queued') execute function neural_refuse_unqueued_run();
+
+-- Legal moves: queued -> running; queued | running -> queued; queued | running -> completed | failed | cancelled.
+-- As every move out of an unfinished state is legal, it is enough to freeze the finished ones, links excepted.
+create function neural_freeze_finished_run() returns trigger language plpgsql as $$
+declare
+  links constant text[] := array['superseded_by', 'updated_at'];
+begin
+  if to_jsonb(new) - links is distinct from to_jsonb(old) - links then
+    raise exception 'workflow run % is %: a finished run does not change', old.id, old.status
+      using errcode = 'check_violation';
+  end if;
+  return new;
+end $$;
+create trigger run_finished_is_final before update on lightfast_workspace_workflow_runs
+  for each row when (old.status in ('completed', 'failed', 'cancelled')) execute function neural_freeze_finished_run();

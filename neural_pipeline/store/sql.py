@@ -1,0 +1,36 @@
+"""How rows travel: sets go in as one JSON parameter, come out as mappings, and text is made fit for Postgres."""
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, text
+
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+REPLACEMENT = "\ufffd"
+
+
+def rows(connection: Connection, sql: str, **parameters: Any) -> Sequence[RowMapping]:
+    """Run a statement and return its rows as mappings."""
+    return connection.execute(text(sql), parameters).mappings().all()
+
+
+def run(connection: Connection, sql: str, **parameters: Any) -> int:
+    """Run a statement and return how many rows it touched."""
+    return connection.execute(text(sql), parameters).rowcount
+
+
+def scalar(connection: Connection, sql: str, **parameters: Any) -> Any:
+    """Run a statement and return the first column of its first row, None without one."""
+    return connection.execute(text(sql), parameters).scalar()
+
+
+def record_set(records: Iterable[Mapping[str, Any]]) -> str:
+    """Return rows as the JSON array that `jsonb_to_recordset` unpacks: one parameter however many rows."""
+    return json.dumps(list(records), ensure_ascii=False, separators=(",", ":"))
+
+
+def storable(message: str, *, limit: int) -> str:
+    """Return text that Postgres can hold: no NUL, no lone surrogate, at most `limit` characters."""
+    return _UNSTORABLE.sub(REPLACEMENT, message)[:limit]

@@ -1,0 +1,52 @@
+"""Writing vectors by binary COPY: formatting 768 numbers per observation as text would cost more than storing them."""
+
+import struct
+from collections.abc import Iterable, Sequence
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection
+
+from neural_pipeline.contracts.memory import NewObservation, Vector
+
+VIEWS = ("title", "content", "summary")
+"""The rows of an observation's vectors, in order."""
+
+_HEADER = b"PGCOPY\n\xff\r\n\x00" + struct.pack(">ii", 0, 0)
+_TRAILER = struct.pack(">h", -1)
+_COPY = (
+    "copy observation_vectors (observation_id, view, workspace_id, model, embedding) from stdin with (format binary)"
+)
+
+
+def keep_vectors(connection: Connection, observations: Sequence[tuple[int, NewObservation]]) -> None:
+    """Store the three vectors of each observation, given with its id."""
+    buffer = BytesIO()
+    buffer.write(_HEADER)
+    for observation_id, one in observations:
+        for view, vector in zip(VIEWS, one.vectors, strict=True):
+            identity = struct.pack(">q", observation_id)
+            texts = (text.encode() for text in (view, one.workspace_id, one.embedded_by))
+            buffer.write(_row(identity, *texts, _packed(vector)))
+    buffer.write(_TRAILER)
+    buffer.seek(0)
+    driver: Any = connection.connection.driver_connection
+    with driver.cursor() as cursor:
+        cursor.copy_expert(_COPY, buffer)
+
+
+def _row(*fields: bytes) -> bytes:
+    """A row of Postgres's binary COPY format: a count of fields, then each with its length."""
+    return struct.pack(">h", len(fields)) + b"".join(_with_length(fields))
+
+
+def _with_length(fields: Iterable[bytes]) -> Iterable[bytes]:
+    for value in fields:
+        yield struct.pack(">i", len(value))
+        yield value
+
+
+def _packed(vector: Vector) -> bytes:
+    """pgvector's binary form: dimension, a reserved zero, then big-endian single floats."""
+    return struct.pack(">hh", len(vector), 0) + np.asarray(vector, dtype=">f4").tobytes()

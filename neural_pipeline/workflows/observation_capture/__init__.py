@@ -1,0 +1,1 @@
+"""Observation capture: a source event is filtered, scored, classified, embedded, clustered and stored."""

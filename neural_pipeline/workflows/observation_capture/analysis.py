@@ -1,0 +1,121 @@
+"""The parallel steps over the events that passed the gate, and joining what they found. Pure, but for the embedder."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import perf_counter
+
+from neural_pipeline.contracts.events import SourceEvent
+from neural_pipeline.contracts.memory import Entity, Vector
+from neural_pipeline.models.embedder import Embedder
+from neural_pipeline.workflows.observation_capture.gate import Gated
+from neural_pipeline.workflows.observation_capture.logic import (
+    Classification,
+    classify_by_rules,
+    extract_entities,
+    topics_of,
+    views_of,
+)
+from neural_pipeline.workflows.observation_capture.verdicts import Examined, Findings
+from neural_pipeline.workflows.observation_capture.work import CaptureEvent, Failure, Step, each
+
+VIEWS_PER_EVENT = 3
+_SLICE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Classified:
+    """The categories of an event and the topics that follow from them."""
+
+    classification: Classification
+    topics: tuple[str, ...]
+
+
+class Classifications(Step[Classified]):
+    """The categories and topics of each event."""
+
+
+class Embeddings(Step[Vector]):
+    """Three unit vectors of each event, shape (3, dimension)."""
+
+
+class Extractions(Step[tuple[Entity, ...]]):
+    """The entities of each event."""
+
+
+def classify(events: Sequence[CaptureEvent]) -> Classifications:
+    """Classify each event by rules."""
+    result = Classifications.empty()
+    each("classify", events, _classified, into=result)
+    return result
+
+
+def _classified(event: SourceEvent) -> Classified:
+    classification = classify_by_rules(event)
+    return Classified(classification, topics_of(event, classification))
+
+
+def find_entities(events: Sequence[CaptureEvent]) -> Extractions:
+    """Extract the entities of each event."""
+    result = Extractions.empty()
+    each("extract_entities", events, extract_entities, into=result)
+    return result
+
+
+def embed(events: Sequence[CaptureEvent], embedder: Embedder) -> Embeddings:
+    """Embed title, content and summary of each event, many at once.
+
+    Where a slice fails, its events are embedded one by one, so that the guilty one fails alone.
+    """
+    result = Embeddings.empty()
+    for start in range(0, len(events), _SLICE):
+        part = events[start : start + _SLICE]
+        try:
+            _embed_together(part, embedder, into=result)
+        except Exception:
+            each("embed", part, lambda event: embedder.embed(views_of(event)), into=result)
+    return result
+
+
+def _embed_together(events: Sequence[CaptureEvent], embedder: Embedder, *, into: Embeddings) -> None:
+    began = perf_counter()
+    vectors = embedder.embed([text for event in events for text in views_of(event.source_event)])
+    for place, event in enumerate(events):
+        into.found[event.id] = vectors[place * VIEWS_PER_EVENT : (place + 1) * VIEWS_PER_EVENT]
+    into.clock.share([event.id for event in events], perf_counter() - began)
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """What the parallel steps found, and the name of the embedder whose vectors these are."""
+
+    classified: Classifications
+    embedded: Embeddings
+    entities: Extractions
+    embedded_by: str
+
+    def seconds(self, gated: Gated) -> dict[int, float]:
+        """Return the seconds of work on each event so far."""
+        parts = (gated.seconds, *(step.clock.seconds for step in (self.classified, self.embedded, self.entities)))
+        return {event.id: sum(part.get(event.id, 0.0) for part in parts) for event in gated.events}
+
+
+def examine(gated: Gated, analysis: Analysis) -> list[Examined]:
+    """Join, for every event of the batch in order, what was found out about it, or why nothing was."""
+    return [
+        Examined(event, gated.stopped.get(event.id) or _joined(event.id, gated, analysis)) for event in gated.events
+    ]
+
+
+def _joined(event_id: int, gated: Gated, analysis: Analysis) -> Findings | Failure:
+    for step in (analysis.classified, analysis.embedded, analysis.entities):
+        if failure := step.failures.get(event_id):
+            return failure
+    classified = analysis.classified.found[event_id]
+    return Findings(
+        significance=gated.passed[event_id],
+        classification=classified.classification,
+        topics=classified.topics,
+        entities=analysis.entities.found[event_id],
+        vectors=analysis.embedded.found[event_id],
+        embedded_by=analysis.embedded_by,
+    )

@@ -1,0 +1,93 @@
+"""Where a run's events come from: the batch its sensor assigned, what is due, or raw events from the Launchpad."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import Connection
+
+from neural_pipeline.contracts.batching import Limits, plan_batches
+from neural_pipeline.contracts.functions import FunctionId
+from neural_pipeline.contracts.lifecycle import Trigger
+from neural_pipeline.sources.intake import DEFAULT_ALLOWED, Judgement, judge
+from neural_pipeline.sources.readymade import judge_source_event
+from neural_pipeline.store import batches
+from neural_pipeline.store.batches import WorkspaceHeld
+from neural_pipeline.store.intake import Admission, Channel, Receipt, admit
+
+FUNCTION = FunctionId.OBSERVATION_CAPTURE
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """What decides on raw events: the allow-list, and the largest body in bytes."""
+
+    allowed: frozenset[str] = DEFAULT_ALLOWED
+    max_bytes: int = 25 * 1024 * 1024
+
+    def judge(self, source: str, event_type: str, body: bytes, *, delivery_id: str, received_at: datetime) -> Judgement:
+        """Decide what becomes of a raw payload."""
+        return judge(
+            source,
+            event_type,
+            body,
+            delivery_id=delivery_id,
+            received_at=received_at,
+            allowed=self.allowed,
+            max_bytes=self.max_bytes,
+        )
+
+
+def batch_of_due_events(connection: Connection, *, workspace_id: str | None, limits: Limits) -> int | None:
+    """Put what is due, of one workspace or of all that nobody works on, on a batch; None if nothing is.
+
+    Raises WorkspaceHeld, naming who holds the workspace asked for.
+    """
+    batches.lock_assignment(connection, function_id=FUNCTION)
+    if workspace_id is not None:
+        _require_free(connection, workspace_id)
+    due = batches.due_events(connection, function_id=FUNCTION, at_most=limits.max_events, workspace_id=workspace_id)
+    plans = plan_batches(due, slots=1, limits=limits)
+    if not plans:
+        return None
+    return batches.put_on_batch(connection, plans[0], function_id=FUNCTION, trigger=Trigger.MANUAL)
+
+
+def batch_of_raw_events(
+    connection: Connection, raw: Sequence[Mapping[str, Any]], *, workspace_id: str, channel: Channel, door: Door
+) -> tuple[int | None, list[Admission]]:
+    """Take raw events in and put those that are accepted on a batch; raises WorkspaceHeld before taking any in."""
+    batches.lock_assignment(connection, function_id=FUNCTION)
+    _require_free(connection, workspace_id)
+    launch = uuid4().hex
+    receipts = [
+        _receipt(item, workspace_id=workspace_id, delivery_id=f"{launch}-{position}", door=door)
+        for position, item in enumerate(raw, start=1)
+    ]
+    admissions = admit(connection, receipts, channel=channel)
+    accepted = [admission.event_id for admission in admissions if admission.event_id is not None]
+    if not accepted:
+        return None, admissions
+    events = batches.waiting_events(connection, accepted)
+    return batches.put_on_batch(connection, events, function_id=FUNCTION, trigger=Trigger.MANUAL), admissions
+
+
+def _require_free(connection: Connection, workspace_id: str) -> None:
+    holder = batches.holder_of(connection, workspace_id, function_id=FUNCTION)
+    if holder is not None:
+        raise WorkspaceHeld(f"workspace {workspace_id} is being worked on by {holder}: launch again when it is done")
+
+
+def _receipt(item: Mapping[str, Any], *, workspace_id: str, delivery_id: str, door: Door) -> Receipt:
+    received_at = datetime.now(UTC)
+    is_webhook = "payload" in item
+    source, event_type = str(item.get("source")), str(item.get("eventType" if is_webhook else "sourceType"))
+    body = json.dumps(item["payload"] if is_webhook else item).encode()
+    if is_webhook:
+        judgement = door.judge(source, event_type, body, delivery_id=delivery_id, received_at=received_at)
+    else:
+        judgement = judge_source_event(body, max_bytes=door.max_bytes)
+    return Receipt(workspace_id, source, event_type, delivery_id, body, received_at, judgement)

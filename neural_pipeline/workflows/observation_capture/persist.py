@@ -1,0 +1,164 @@
+"""Committing decisions chunk by chunk, behind the fence; a refused chunk is halved down to the guilty event.
+
+What is written stands in `store`; what is decided stands in `verdicts`.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError, OperationalError
+
+from neural_pipeline.contracts.lifecycle import Trigger
+from neural_pipeline.contracts.memory import NewObservation
+from neural_pipeline.store import batches, inbox, outcomes, settlement
+from neural_pipeline.store.batches import Token
+from neural_pipeline.store.observations import keep_observations
+from neural_pipeline.workflows.observation_capture.outcomes import cause_of, children_of, metrics_of, output_of
+from neural_pipeline.workflows.observation_capture.verdicts import Decided, Examined
+from neural_pipeline.workflows.observation_capture.work import Failure, Filtered, failure_of
+
+STEP = "store"
+_PATIENCE = (0.1, 0.5, 1.0, 2.0, 5.0)
+"""Seconds waited before a chunk is repeated that a lost connection, a deadlock or a conflict threw back."""
+
+Decide = Callable[[Sequence[Examined], set[tuple[str, str]]], list[Decided]]
+"""Judges events in order, given the (workspace id, source id) that this batch has captured already."""
+
+
+@dataclass(slots=True)
+class Report:
+    """What a run did: events by outcome, the failures, how often a chunk was repeated, and what it left to another."""
+
+    outcomes: Counter[str] = field(default_factory=Counter[str])
+    failures: list[tuple[int, Failure]] = field(default_factory=list[tuple[int, Failure]])
+    repeats: int = 0
+    released: int = 0
+
+
+@dataclass(slots=True)
+class Persistence:
+    """The store step of one batch: `decide` judges the events that are left anew whenever one of them falls out."""
+
+    engine: Engine
+    token: Token
+    decide: Decide
+    chunk: int
+    seconds: dict[int, float]
+    deadline: float
+    report: Report = field(default_factory=Report)
+    captured: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
+
+    def keep(self, examined: Sequence[Examined], decided: Sequence[Decided]) -> Report:
+        """Commit everything, in order; raises BatchLost if the batch was given to another run meanwhile."""
+        left = list(decided)
+        results = {one.event.id: one for one in examined}
+        size = self.chunk
+        last_of = {one.event.workspace_id: one.event.id for one in decided}
+        while left and time.monotonic() < self.deadline:
+            chunk = left[:size]
+            error = self._commit(chunk, last_of)
+            if error is None:
+                left, size = left[len(chunk) :], min(self.chunk, size * 2)
+            elif len(chunk) > 1:
+                size = len(chunk) // 2
+            elif isinstance(chunk[0].verdict, Failure):
+                raise error
+            else:
+                results[chunk[0].event.id] = Examined(chunk[0].event, _verdict_on(error))
+                left = self.decide([results[one.event.id] for one in left], set(self.captured))
+        self._release([one.event.id for one in left])
+        return self.report
+
+    def _commit(self, chunk: Sequence[Decided], last_of: dict[str, int]) -> DBAPIError | None:
+        """Commit a chunk; return the error if its data are at fault, repeat it if the circumstances are."""
+        for pause in (*_PATIENCE, None):
+            try:
+                with self.engine.begin() as connection:
+                    self._write(connection, chunk, last_of)
+            except (DataError, IntegrityError) as error:
+                return error
+            except (OperationalError, InterfaceError):
+                if pause is None:
+                    raise
+                self.report.repeats += 1
+                time.sleep(pause)
+            else:
+                self._count(chunk)
+                return None
+        return None
+
+    def _write(self, connection: Connection, chunk: Sequence[Decided], last_of: dict[str, int]) -> None:
+        batches.fence(connection, self.token)
+        open_ids = outcomes.unfinished(connection, [one.event.id for one in chunk])
+        todo = [one for one in chunk if one.event.id in open_ids]
+        captured = [one.verdict for one in todo if isinstance(one.verdict, NewObservation)]
+        clusters = keep_observations(connection, captured)
+        outcomes.keep_outcomes(connection, [self._outcome(one, clusters) for one in todo], token=self.token)
+        inbox.append(connection, [child for one in captured for child in _children(one, clusters)])
+        done = [one.event.workspace_id for one in chunk if last_of[one.event.workspace_id] == one.event.id]
+        if done:
+            batches.let_go(connection, self.token, workspaces=done)
+
+    def _outcome(self, decided: Decided, clusters: dict[str, int]) -> outcomes.Outcome:
+        verdict = decided.verdict
+        cluster_id = clusters[verdict.cluster.external_id] if isinstance(verdict, NewObservation) else None
+        work_ms = round(self.seconds.get(decided.event.id, 0.0) * 1000)
+        return outcomes.Outcome(
+            event_id=decided.event.id,
+            workspace_id=decided.event.workspace_id,
+            clerk_org_id=decided.event.clerk_org_id,
+            repository_id=decided.event.repository_id,
+            output=output_of(decided, cluster_id=cluster_id),
+            work_ms=work_ms,
+            metrics=metrics_of(decided, cluster_id=cluster_id, work_ms=work_ms),
+            failure=_failed_attempt(verdict) if isinstance(verdict, Failure) else None,
+        )
+
+    def _release(self, event_ids: Sequence[int]) -> None:
+        """Leave to a later run what this one has no time for."""
+        if event_ids:
+            with self.engine.begin() as connection:
+                batches.fence(connection, self.token)
+                settlement.release(connection, event_ids)
+            self.report.released = len(event_ids)
+
+    def _count(self, chunk: Sequence[Decided]) -> None:
+        for one in chunk:
+            match one.verdict:
+                case NewObservation() as observation:
+                    self.captured.add((observation.workspace_id, observation.source_event.source_id))
+                    self.report.outcomes["captured"] += 1
+                case Filtered(reason=reason):
+                    self.report.outcomes[reason] += 1
+                case Failure() as failure:
+                    self.report.outcomes["failed"] += 1
+                    self.report.failures.append((one.event.id, failure))
+
+
+def _verdict_on(error: DBAPIError) -> Filtered | Failure:
+    """An observation that exists makes its event a duplicate; anything else that Postgres refuses is a failure."""
+    if isinstance(error, IntegrityError) and "obs_source_id_idx" in str(error.orig):
+        return Filtered("duplicate")
+    return failure_of(error.orig if isinstance(error.orig, Exception) else error, step=STEP)
+
+
+def _failed_attempt(failure: Failure) -> outcomes.FailedAttempt:
+    return outcomes.FailedAttempt(failure.step, failure.message, failure.error_class, failure.stack, cause_of(failure))
+
+
+def _children(one: NewObservation, clusters: dict[str, int]) -> list[inbox.NewEvent]:
+    return [
+        inbox.NewEvent(
+            workspace_id=one.workspace_id,
+            source="neural",
+            delivery_id=str(one.event_id),
+            payload=payload,
+            trigger=Trigger.AUTOMATIC,
+            repository_id=one.repository_id,
+            parent_event_id=one.event_id,
+        )
+        for payload in children_of(one, cluster_id=clusters[one.cluster.external_id])
+    ]

@@ -1,0 +1,167 @@
+import os
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from neural_pipeline.settings import Settings, SettingsInvalid, checkout_root, masked_url
+
+OTHER = {
+    "home": "elsewhere",
+    "database_url": "postgresql://localhost/x",
+    "dagster_url": "postgresql://localhost/y",
+    "allowed_events": "push",
+    "webserver_host": "localhost",
+}
+
+
+@pytest.fixture(autouse=True)
+def no_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in os.environ:
+        if name.startswith("NEURAL_") or name == "DATABASE_URL":
+            monkeypatch.delenv(name)
+    (tmp_path / "pyproject.toml").touch()
+    monkeypatch.chdir(tmp_path)
+
+
+def test_nothing_set_gives_the_documented_defaults(tmp_path: Path) -> None:
+    assert Settings.load().model_dump() == {
+        "home": tmp_path / ".neural",
+        "database_url": None,
+        "dagster_url": None,
+        "capture_max_batch": 20_000,
+        "capture_max_batch_bytes": 33_554_432,
+        "capture_chunk": 500,
+        "max_open_batches": 2,
+        "sensor_interval_seconds": 1,
+        "reconcile_interval_seconds": 5,
+        "significance_threshold": 40,
+        "git_significance_threshold": 30,
+        "cluster_affinity_threshold": 60.0,
+        "cluster_lookback_days": 7,
+        "cluster_candidates": 10,
+        "embedding_dimension": 256,
+        "max_payload_bytes": 26_214_400,
+        "allowed_events": None,
+        "webserver_port": 3000,
+        "webserver_host": "127.0.0.1",
+        "drain_seconds": 30,
+        "run_max_seconds": 110,
+    }
+
+
+def test_every_setting_is_read_from_the_variable_that_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = Settings.load().describe()
+    for name, variable, value, _ in before:
+        monkeypatch.setenv(variable, OTHER.get(name) or str(int(float(value)) + 1))
+    after = Settings.load().describe()
+    assert [variable for _, variable, *_ in after if variable != "DATABASE_URL" and variable[:7] != "NEURAL_"] == []
+    assert [old for old, new in zip(before, after, strict=True) if old[2] == new[2]] == []
+
+
+def test_the_home_is_in_the_nearest_project_above(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    deeper = tmp_path / "some" / "folder"
+    deeper.mkdir(parents=True)
+    monkeypatch.chdir(deeper)
+    assert Settings.load().home == tmp_path / ".neural"
+    (deeper / ".git").touch()
+    assert checkout_root(deeper) == deeper
+
+
+def test_a_relative_home_becomes_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("NEURAL_HOME", "data")
+    assert Settings.load().home == tmp_path / "data"
+
+
+@pytest.mark.parametrize(
+    "text", ["push,pull_request.opened", " push , pull_request.opened ,", '["push", "pull_request.opened"]']
+)
+def test_allowed_events_are_read_from_commas_and_from_json(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("NEURAL_ALLOWED_EVENTS", text)
+    assert Settings.load().allowed_events == ("push", "pull_request.opened")
+
+
+def test_an_empty_list_allows_nothing_and_an_empty_variable_means_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEURAL_ALLOWED_EVENTS", "[]")
+    monkeypatch.setenv("DATABASE_URL", "")
+    assert Settings.load().allowed_events == ()
+    assert Settings.load().database_url is None
+    monkeypatch.setenv("NEURAL_ALLOWED_EVENTS", "")
+    assert Settings.load().allowed_events is None
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "reason"),
+    [
+        ("NEURAL_CAPTURE_CHUNK", "0", "greater than or equal to 1"),
+        ("NEURAL_CAPTURE_CHUNK", "many", "valid integer"),
+        ("NEURAL_WEBSERVER_PORT", "65536", "less than or equal to 65535"),
+        ("NEURAL_SIGNIFICANCE_THRESHOLD", "101", "less than or equal to 100"),
+        ("NEURAL_CLUSTER_AFFINITY_THRESHOLD", "nan", "less than or equal to 100"),
+        ("NEURAL_EMBEDDING_DIMENSION", "4000", "less than or equal to 2000"),
+        ("NEURAL_ALLOWED_EVENTS", "[push", "names separated by commas"),
+        ("NEURAL_ALLOWED_EVENTS", "[1]", "valid string"),
+    ],
+)
+def test_a_bad_value_is_reported_by_the_name_of_its_variable(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, reason: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SettingsInvalid, match=f"^{variable}: .*{reason}"):
+        Settings.load()
+
+
+def test_every_bad_value_is_reported_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEURAL_CAPTURE_CHUNK", "-1")
+    monkeypatch.setenv("NEURAL_DRAIN_SECONDS", "soon")
+    with pytest.raises(SettingsInvalid, match=r"NEURAL_CAPTURE_CHUNK.*; NEURAL_DRAIN_SECONDS"):
+        Settings.load()
+
+
+def test_a_chunk_larger_than_its_batch_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEURAL_CAPTURE_MAX_BATCH", "1")
+    with pytest.raises(SettingsInvalid, match="NEURAL_CAPTURE_CHUNK must not exceed NEURAL_CAPTURE_MAX_BATCH"):
+        Settings.load()
+    monkeypatch.setenv("NEURAL_CAPTURE_CHUNK", "1")
+    assert Settings.load().capture_max_batch == 1
+
+
+def test_settings_can_be_given_by_name_but_not_changed_nor_misspelt() -> None:
+    settings = Settings(database_url="postgresql://localhost/x", drain_seconds=0)  # pyright: ignore[reportArgumentType]
+    assert settings.drain_seconds == 0
+    with pytest.raises(ValidationError):
+        settings.drain_seconds = 1
+    with pytest.raises(ValidationError):
+        Settings(drain_second=1)  # pyright: ignore[reportCallIssue]
+
+
+def test_no_secret_is_shown_by_the_settings_in_any_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://ann:hunter2@db.example:5432/neural")
+    monkeypatch.setenv("NEURAL_DAGSTER_URL", "hunter2 without a scheme")
+    settings = Settings.load()
+    shown = {name: value for name, _, value, _ in settings.describe()}
+    assert shown["database_url"] == "postgresql://***@db.example:5432/neural"
+    assert shown["dagster_url"] == "***"
+    assert "hunter2" not in f"{settings!r} {settings} {settings.model_dump_json()}"
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://host/db", "postgresql://host/db"),
+        ("postgresql://ann@host/db", "postgresql://***@host/db"),
+        ("postgresql://ann:a@b/c?d@host/db", "postgresql://***@host/db"),
+        (
+            "postgresql:///db?host=/run&password=a@b&sslpassword=c",
+            "postgresql:///db?host=/run&password=***&sslpassword=***",
+        ),
+        ("postgresql:///db?user=ann", "postgresql:///db?user=***"),
+        ("secret", "***"),
+    ],
+)
+def test_a_url_is_shown_without_user_and_password(url: str, shown: str) -> None:
+    assert masked_url(url) == shown
+
+
+def test_every_setting_says_what_it_means() -> None:
+    assert [name for name, _, _, meaning in Settings.load().describe() if len(meaning) < 10] == []
