@@ -53,8 +53,8 @@ def _living(folders: Folders) -> Iterator[psutil.Process]:
 
 def _serves(process: psutil.Process, folders: Folders) -> bool:
     try:
-        words = process.cmdline()
-        if process.status() == psutil.STATUS_ZOMBIE or not words:
+        words = process.cmdline()  # a zombie has none: psutil raises NoSuchProcess
+        if not words:
             return False
         if "-D" in words and str(folders.data) in words:
             return True

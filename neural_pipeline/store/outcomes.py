@@ -44,14 +44,17 @@ set outcome = f.outcome, outcome_at = clock_timestamp(), output = f.output, erro
   cause = f.cause, work_ms = f.work_ms, attempt = e.attempt + 1
 from jsonb_to_recordset(cast(:facts as jsonb)) as f(event_id bigint, outcome text, output jsonb, error_message text,
   cause text, work_ms integer)
-where e.id = f.event_id and e.batch_id = :batch_id and e.outcome is null
+where e.id = f.event_id and e.outcome is null
 """
 
 
 def keep_outcomes(connection: Connection, outcomes: Sequence[Outcome], *, token: Token) -> None:
-    """Write the facts of events whose work is done; a fact is written once."""
+    """Write the facts of events whose work is done; a fact is written once.
+
+    The caller holds the fence, so the events cannot have gone to another batch: the key alone finds them.
+    """
     facts = record_set(map(_fact, outcomes))
-    run(connection, _FACTS, facts=facts, batch_id=token.batch_id)
+    run(connection, _FACTS, facts=facts)
     _keep_attempts(connection, outcomes, token=token)
     _keep_metrics(connection, outcomes)
 

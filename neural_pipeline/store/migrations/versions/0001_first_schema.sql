@@ -522,3 +522,14 @@ begin
 end $$;
 create trigger run_finished_is_final before update on lightfast_workspace_workflow_runs
   for each row when (old.status in ('completed', 'failed', 'cancelled')) execute function neural_freeze_finished_run();
+
+-- Tables that change with every event: statistics and dead rows must not wait for a fifth of the table.
+alter table incoming_events set (autovacuum_analyze_scale_factor = 0.02, autovacuum_vacuum_scale_factor = 0.05);
+alter table event_batches set (autovacuum_analyze_scale_factor = 0.02, autovacuum_vacuum_scale_factor = 0.05);
+alter table batch_workspaces set (autovacuum_analyze_scale_factor = 0.02, autovacuum_vacuum_scale_factor = 0.05);
+alter table lightfast_workspace_workflow_runs
+  set (autovacuum_analyze_scale_factor = 0.02, autovacuum_vacuum_scale_factor = 0.05);
+alter table lightfast_workspace_neural_entities
+  set (autovacuum_analyze_scale_factor = 0.02, autovacuum_vacuum_scale_factor = 0.05);
+alter table lightfast_workspace_observation_clusters
+  set (autovacuum_analyze_scale_factor = 0.02, autovacuum_vacuum_scale_factor = 0.05);
