@@ -47,6 +47,11 @@ def batches_of(connection: Connection, run_id: str) -> list[int]:
     return [row["id"] for row in rows(connection, sql, run_id=run_id)]
 
 
+def running_batches(connection: Connection) -> int:
+    """Return how many batches runs are working on."""
+    return int(scalar(connection, "select count(*) from event_batches where state = 'running'"))
+
+
 @dataclass(frozen=True, slots=True)
 class UnfinishedBatch:
     """A batch that is not closed: the run that has taken it, if any, and for how many seconds."""

@@ -8,12 +8,10 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, Engine
 
+from neural_pipeline.store.batches import running_batches
+from neural_pipeline.store.revision import SCHEMA_REVISION, current_revision
 from neural_pipeline.store.sql import rows, run, scalar
 
-SCHEMA_REVISION = "0001"
-"""The revision this program is written for."""
-
-VERSION_TABLE = "neural_alembic_version"
 MIGRATIONS = "neural_pipeline:store/migrations"
 _VIEWS = files("neural_pipeline") / "metrics" / "views"
 
@@ -26,13 +24,6 @@ class SchemaFromTheFuture(Exception):
     """The database has a schema this program does not know: use the newer program."""
 
 
-def current_revision(connection: Connection) -> str | None:
-    """Return the revision a database is at, None before the first migration."""
-    if scalar(connection, "select to_regclass(:name)", name=VERSION_TABLE) is None:
-        return None
-    return scalar(connection, f"select version_num from {VERSION_TABLE}")  # noqa: S608 - a constant
-
-
 def upgrade(engine: Engine, *, wait_seconds: float = 60.0) -> bool:
     """Bring the database up to date; return False if it was already. Safe to call from several processes at once."""
     deadline = time.monotonic() + wait_seconds
@@ -40,15 +31,11 @@ def upgrade(engine: Engine, *, wait_seconds: float = 60.0) -> bool:
         with engine.begin() as connection:
             scalar(connection, "select pg_advisory_xact_lock(hashtext('neural.upgrade'))")
             before = current_revision(connection)
-            if before is None or not _running_batches(connection) or before == SCHEMA_REVISION:
+            if before is None or not running_batches(connection) or before == SCHEMA_REVISION:
                 return _bring_up(connection, before)
         if time.monotonic() > deadline:
             raise BatchesStillOpen
         time.sleep(0.5)
-
-
-def _running_batches(connection: Connection) -> int:
-    return int(scalar(connection, "select count(*) from event_batches where state = 'running'"))
 
 
 def _bring_up(connection: Connection, before: str | None) -> bool:

@@ -11,7 +11,7 @@ from neural_pipeline.store.sql import record_set, rows, run
 def create_workspace(
     connection: Connection, workspace_id: str, *, organisation: str, name: str, settings: dict[str, Any]
 ) -> bool:
-    """Create a workspace; return False if its id is taken. Raises IntegrityError if its name is, in the organisation."""
+    """Create a workspace; return False if its id is taken. Raises IntegrityError if its name is taken."""
     sql = """
     insert into lightfast_org_workspaces (id, clerk_org_id, name, slug, settings)
     values (:id, :organisation, :name, :slug, cast(:settings as jsonb))

@@ -5,7 +5,7 @@ from sqlalchemy import Connection, create_engine
 
 from neural_pipeline.postgres.target import resolve_database
 from neural_pipeline.settings import Settings
-from neural_pipeline.store.migrate import VERSION_TABLE
+from neural_pipeline.store.revision import VERSION_TABLE
 
 
 def _migrate(connection: Connection) -> None:

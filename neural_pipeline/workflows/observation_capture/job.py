@@ -5,6 +5,7 @@ The parallel steps prepare findings for each event as if it stood alone; `assign
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -54,6 +55,22 @@ class Launch(dg.Config):
     )
 
 
+@dataclass(frozen=True, slots=True)
+class GatedBatch:
+    """The batch of this run, and which of its events passed the gate."""
+
+    loaded: Loaded
+    gated: Gated
+
+
+@dataclass(frozen=True, slots=True)
+class DecidedBatch:
+    """The batch of this run, and what is to become of its events."""
+
+    loaded: Loaded
+    decisions: Decisions
+
+
 @dg.op(out=dg.Out(description="The events of the batch, in the order of their work."))
 def load(context: dg.OpExecutionContext, config: Launch, pipeline: Pipeline) -> Loaded:
     """Take the batch that a sensor assigned, or make one: of raw events, or of whatever is due."""
@@ -66,7 +83,7 @@ def load(context: dg.OpExecutionContext, config: Launch, pipeline: Pipeline) -> 
 
 
 @dg.op(out=dg.Out(description="Every event with its score; those that stop here with the reason."))
-def gate(context: dg.OpExecutionContext, pipeline: Pipeline, loaded: Loaded) -> Gated:
+def gate(context: dg.OpExecutionContext, pipeline: Pipeline, loaded: Loaded) -> GatedBatch:
     """Stop duplicates, events nobody subscribed to, and those that are not significant."""
     with pipeline.transaction() as connection:
         knowledge = recall_for_gate(connection, loaded.events)
@@ -76,39 +93,39 @@ def gate(context: dg.OpExecutionContext, pipeline: Pipeline, loaded: Loaded) -> 
     reasons = Counter(getattr(verdict, "reason", "failed") for verdict in gated.stopped.values())
     context.log.info("%d of %d events pass", len(gated.passed), len(gated.events))
     context.add_output_metadata(reporting.counts({"passed": len(gated.passed), **reasons}))
-    return gated
+    return GatedBatch(loaded, gated)
 
 
 @dg.op(out=dg.Out(description="Categories and topics per event."))
-def classify(context: dg.OpExecutionContext, gated: Gated) -> Classifications:
+def classify(context: dg.OpExecutionContext, batch: GatedBatch) -> Classifications:
     """Give every event a primary category, up to three others, and its topics."""
-    step = analysis.classify(gated.open_events())
+    step = analysis.classify(batch.gated.open_events())
     categories = Counter(found.classification.primary for found in step.found.values())
     _report(context, step, **categories)
     return step
 
 
 @dg.op(out=dg.Out(description="Three unit vectors per event: title, content, summary."))
-def embed(context: dg.OpExecutionContext, pipeline: Pipeline, gated: Gated) -> Embeddings:
+def embed(context: dg.OpExecutionContext, pipeline: Pipeline, batch: GatedBatch) -> Embeddings:
     """Embed the three views of every event."""
-    step = analysis.embed(gated.open_events(), pipeline.embedder())
+    step = analysis.embed(batch.gated.open_events(), pipeline.embedder())
     _report(context, step, vectors=analysis.VIEWS_PER_EVENT * len(step.found))
     return step
 
 
 @dg.op(out=dg.Out(description="Entities per event."))
-def extract_entities(context: dg.OpExecutionContext, gated: Gated) -> Extractions:
+def extract_entities(context: dg.OpExecutionContext, batch: GatedBatch) -> Extractions:
     """Find people, projects, endpoints, settings and code that the events speak of."""
-    step = analysis.find_entities(gated.open_events())
+    step = analysis.find_entities(batch.gated.open_events())
     _report(context, step, entities=sum(map(len, step.found.values())))
     return step
 
 
 @dg.op(out=dg.Out(description="The GitHub accounts known for the commits of deployments."))
-def resolve_actors(context: dg.OpExecutionContext, pipeline: Pipeline, gated: Gated) -> KnownAuthors:
+def resolve_actors(context: dg.OpExecutionContext, pipeline: Pipeline, batch: GatedBatch) -> KnownAuthors:
     """Look up who stands behind the commits of deployments; each event's actor follows when its turn comes."""
     with pipeline.transaction() as connection:
-        authors = recall_authors(connection, gated.open_events())
+        authors = recall_authors(connection, batch.gated.open_events())
     context.log.info("%d commits have a known author", len(authors.by_commit))
     context.add_output_metadata(reporting.counts({"commits with a known author": len(authors.by_commit)}))
     return authors
@@ -120,15 +137,15 @@ def resolve_actors(context: dg.OpExecutionContext, pipeline: Pipeline, gated: Ga
 def assign_clusters(
     context: dg.OpExecutionContext,
     pipeline: Pipeline,
-    gated: Gated,
+    batch: GatedBatch,
     classified: Classifications,
     embedded: Embeddings,
     entities: Extractions,
     authors: KnownAuthors,
-) -> Decisions:
+) -> DecidedBatch:
     """Let each observation join a topic cluster or begin one, in order: every event sees the ones before it."""
     findings = Analysis(classified, embedded, entities, pipeline.embedder().name)
-    examined = examine(gated, findings)
+    examined = examine(batch.gated, findings)
     with pipeline.transaction() as connection:
         memory = recall_memory(connection, examined, _rules(pipeline), authors=authors)
     decided = decide(examined, memory, _rules(pipeline))
@@ -138,12 +155,13 @@ def assign_clusters(
     context.log.info("%d observations begin %d clusters", len(observations), began)
     numbers = {"observations": len(observations), "new clusters": began, "joined": len(observations) - began}
     context.add_output_metadata(reporting.counts({**numbers, **methods}))
-    return Decisions(examined, decided, findings.seconds(gated))
+    return DecidedBatch(batch.loaded, Decisions(examined, decided, findings.seconds(batch.gated)))
 
 
 @dg.op(out=dg.Out(dg.Nothing))
-def store(context: dg.OpExecutionContext, pipeline: Pipeline, loaded: Loaded, decisions: Decisions) -> None:
+def store(context: dg.OpExecutionContext, pipeline: Pipeline, batch: DecidedBatch) -> None:
     """Commit observations, outcomes, metrics and child executions, chunk by chunk, while the batch is this run's."""
+    loaded, decisions = batch.loaded, batch.decisions
     if loaded.token is None:
         return
     persistence = Persistence(
@@ -217,7 +235,5 @@ def _load(context: dg.OpExecutionContext, config: Launch, pipeline: Pipeline) ->
 )
 def observation_capture() -> None:
     """Turn source events into observations: scored, classified, embedded, with entities, an actor and a cluster."""
-    loaded = load()
-    gated = gate(loaded)
-    decisions = assign_clusters(gated, classify(gated), embed(gated), extract_entities(gated), resolve_actors(gated))
-    store(loaded, decisions)
+    gated = gate(load())
+    store(assign_clusters(gated, classify(gated), embed(gated), extract_entities(gated), resolve_actors(gated)))

@@ -14,7 +14,7 @@ from neural_pipeline.contracts.lifecycle import Trigger
 from neural_pipeline.store import batches, capture_inputs, settlement
 from neural_pipeline.store.batches import Token
 from neural_pipeline.store.intake import Channel
-from neural_pipeline.store.migrate import SCHEMA_REVISION, current_revision
+from neural_pipeline.store.revision import SCHEMA_REVISION, current_revision
 from neural_pipeline.workflows.observation_capture.intake import (
     FUNCTION,
     Door,
