@@ -1,0 +1,48 @@
+# `make demo` and `make test` do all set-up: a virtual environment in .venv, dependencies pinned by hash, nothing else.
+# PYTHON may name an interpreter (3.11, 3.12 or 3.13); REPO a git repository whose history `make demo` loads.
+
+PYTHON ?=
+REPO ?=
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+
+.PHONY: demo up test lint check format lock clean help
+
+help:
+	@echo "make demo    run the whole pipeline on sample data and git history (REPO=folder for another repository)"
+	@echo "make up      embedded Postgres, Dagster's daemon and user interface, until Ctrl-C"
+	@echo "make test    all tests            make lint    format, lint, types, import rules, Dagster definitions"
+	@echo "make clean   remove the environment and all data of this checkout (stops the embedded server)"
+
+demo: $(READY)
+	@$(BIN)/neural demo $(if $(REPO),--repo "$(REPO)")
+
+up: $(READY)
+	@$(BIN)/neural up
+
+test: $(READY)
+	$(BIN)/python -m pytest $(PYTEST)
+
+lint: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/basedpyright
+	$(BIN)/lint-imports
+	$(BIN)/dg check defs
+
+format: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# One lock for all platforms and Python versions. It names no index: yours is used.
+lock: $(READY)
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-header --no-annotate pyproject.toml --group dev --output-file requirements/all.lock
+
+$(READY): requirements/uv.lock requirements/all.lock pyproject.toml bin/bootstrap
+	@sh bin/bootstrap "$(VENV)" "$(PYTHON)"
+
+clean:
+	@if [ -x $(BIN)/neural ]; then $(BIN)/neural db remove --yes || true; fi
+	rm -rf $(VENV) .neural .pytest_cache .ruff_cache .hypothesis .import_linter_cache
