@@ -3,6 +3,7 @@
 One daemon per database: the place is an advisory lock that ends with the process holding it.
 """
 
+import os
 import subprocess
 import sys
 import time
@@ -60,7 +61,7 @@ def kept_running(
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env=dict(environment),
+            env={**os.environ, **environment},
             cwd=folder,
             start_new_session=True,
         )
@@ -72,11 +73,10 @@ def kept_running(
         process.wait(timeout=_PATIENCE * 3)
 
 
-def let_runs_finish(place: Connection, *, seconds: float, on_wait: Callable[[int], None]) -> int:
+def let_runs_finish(place: Connection, *, seconds: float, is_impatient: Callable[[], bool]) -> int:
     """Assign nothing new and wait for running batches, at most `seconds`; return how many are still running."""
     start_draining(place)
     deadline = time.monotonic() + seconds
-    while (running := batches.running_batches(place)) and time.monotonic() < deadline:
-        on_wait(running)
+    while (running := batches.running_batches(place)) and time.monotonic() < deadline and not is_impatient():
         time.sleep(0.5)
     return running

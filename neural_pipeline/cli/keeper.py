@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from types import FrameType
 
 import psutil
 
@@ -18,8 +19,9 @@ _TICK = 0.5
 
 def keep(command: Sequence[str], *, patience: float) -> int:
     """Run a command until it ends or standard input does; return its exit code."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    # Handlers, not SIG_IGN: a child would inherit that and not hear the signal that is to stop it.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _hear_nothing)
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
     while child.poll() is None and not _parent_is_done():
         pass
@@ -29,6 +31,10 @@ def keep(command: Sequence[str], *, patience: float) -> int:
         _await(child, patience)
     _end(family)
     return child.wait()
+
+
+def _hear_nothing(_number: int, _frame: FrameType | None) -> None:
+    """Only the end of standard input stops a keeper."""
 
 
 def _parent_is_done() -> bool:

@@ -21,6 +21,11 @@ def find_binaries(folders: Folders, account: Account | None) -> Path:
     return _reachable_copy(bundled, folders.root)
 
 
+def bundled_program(name: str) -> Path:
+    """Return the path of a client program, such as psql; raises NoBinaries."""
+    return _bundled_binaries() / name
+
+
 def _bundled_binaries() -> Path:
     spec = importlib.util.find_spec(_PACKAGE)
     if spec is None or spec.origin is None:

@@ -99,6 +99,9 @@ with recursive waiting (workspace_id) as (
     and (cast(:workspace_id as text) is null or w.workspace_id = :workspace_id)
     and not exists (select from batch_workspaces h
       where h.function_id = :function_id and h.workspace_id = w.workspace_id and h.closed_at is null)
+    and exists (select from incoming_events e
+      where e.function_id = :function_id and e.workspace_id = w.workspace_id and e.batch_id is null
+        and e.outcome is null and e.due_at <= statement_timestamp())
 )
 select due.* from free f
 cross join lateral (

@@ -1,4 +1,7 @@
-"""The inbox and the lifecycle rows that are born with it. Only appending lives here; states move in `lifecycle`."""
+"""The inbox and the lifecycle rows that are born with it. Only appending lives here; states move in `lifecycle`.
+
+Ids follow the order in which events are given, but rows go in by key, so that two calls cannot deadlock.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,28 +33,31 @@ class NewEvent:
 
 
 _APPEND = """
-with new as (
-  select * from jsonb_to_recordset(cast(:events as jsonb)) as r(
+with given as (
+  select distinct on (source, delivery_id, workspace_id, function_id) *
+  from jsonb_to_recordset(cast(:events as jsonb)) as r(place integer,
     workspace_id text, function_id text, source text, delivery_id text, raw_payload_id bigint, parent_event_id bigint,
     payload jsonb, payload_bytes integer, received_at timestamptz, name text, trigger text, triggered_by text,
     repository_id text, input jsonb)
+  order by source, delivery_id, workspace_id, function_id, place
+), new as (
+  select nextval(pg_get_serial_sequence('incoming_events', 'id')) as id, g.* from (select * from given order by place) g
 ), appended as (
-  insert into incoming_events (workspace_id, function_id, source, delivery_id, raw_payload_id, parent_event_id, payload,
-    payload_bytes, received_at)
-  select workspace_id, function_id, source, delivery_id, raw_payload_id, parent_event_id, payload, payload_bytes,
+  insert into incoming_events (id, workspace_id, function_id, source, delivery_id, raw_payload_id, parent_event_id,
+    payload, payload_bytes, received_at)
+  overriding system value
+  select id, workspace_id, function_id, source, delivery_id, raw_payload_id, parent_event_id, payload, payload_bytes,
     coalesce(received_at, clock_timestamp())
-  from new
+  from new order by source, delivery_id, workspace_id, function_id
   on conflict (source, delivery_id, workspace_id, function_id) do nothing
-  returning id, workspace_id, function_id, source, delivery_id, received_at, raw_payload_id
+  returning id, workspace_id, function_id, received_at, raw_payload_id
 ), queued as (
   insert into lightfast_workspace_workflow_runs (clerk_org_id, workspace_id, repository_id, inngest_run_id,
     inngest_function_id, name, trigger, triggered_by, input, created_at, event_id)
   select w.clerk_org_id, a.workspace_id, n.repository_id, gen_random_uuid()::text, a.function_id, n.name, n.trigger,
     n.triggered_by, n.input, a.received_at, a.id
   from appended a
-  join new n on (n.source, n.delivery_id, n.workspace_id, n.function_id)
-    = (a.source, a.delivery_id, a.workspace_id, a.function_id)
-    and n.raw_payload_id is not distinct from a.raw_payload_id
+  join new n on n.id = a.id
   join lightfast_org_workspaces w on w.id = a.workspace_id
 )
 select id, raw_payload_id from appended
@@ -65,7 +71,8 @@ def append(connection: Connection, events: Sequence[NewEvent]) -> dict[int, int 
     """
     if not events:
         return {}
-    appended = rows(connection, _APPEND, events=record_set(map(_record, events)))
+    records = (_record(event) | {"place": place} for place, event in enumerate(events))
+    appended = rows(connection, _APPEND, events=record_set(records))
     return {row["id"]: row["raw_payload_id"] for row in appended}
 
 
@@ -90,4 +97,4 @@ def _record(event: NewEvent) -> dict[str, Any]:
 
 
 def _size(payload: dict[str, JsonValue]) -> int:
-    return len(record_set([payload]))
+    return len(record_set([payload]).encode())

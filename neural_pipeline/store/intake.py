@@ -13,6 +13,9 @@ from neural_pipeline.sources.intake import Judgement
 from neural_pipeline.store import inbox
 from neural_pipeline.store.sql import record_set, rows, run, storable
 
+MAX_HEADER = 8_000
+"""Characters kept of a header's name or value."""
+
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
@@ -62,7 +65,7 @@ def admit(connection: Connection, receipts: Sequence[Receipt], *, channel: Chann
 
 
 def _refuse_unknown_workspaces(connection: Connection, receipts: Sequence[Receipt]) -> list[Receipt]:
-    named = sorted({receipt.workspace_id for receipt in receipts})
+    named = sorted({storable(receipt.workspace_id, limit=191) for receipt in receipts})
     sql = "select id from lightfast_org_workspaces where id = any(:named)"
     known = {row["id"] for row in rows(connection, sql, named=named)}
     return [receipt if receipt.workspace_id in known else _homeless(receipt) for receipt in receipts]
@@ -101,7 +104,7 @@ def _keep(connection: Connection, receipts: Sequence[Receipt], *, intake_id: int
             "source": storable(receipt.source, limit=50),
             "event_type": storable(receipt.event_type, limit=100),
             "delivery_id": storable(receipt.delivery_id, limit=191),
-            "headers": receipt.headers,
+            "headers": {_header(name): _header(value) for name, value in receipt.headers.items()},
             "received_at": receipt.received_at.isoformat(),
             "disposition": receipt.judgement.disposition,
             "reason": receipt.judgement.reason and storable(receipt.judgement.reason, limit=1000),
@@ -110,6 +113,10 @@ def _keep(connection: Connection, receipts: Sequence[Receipt], *, intake_id: int
     )
     parameters = {"intake_id": intake_id, "receipts": records, "bodies": [receipt.body for receipt in receipts]}
     return sorted(connection.execute(_KEEP, parameters).scalars())
+
+
+def _header(text: str) -> str:
+    return storable(text, limit=MAX_HEADER)
 
 
 def _executions(receipts: Sequence[Receipt], payload_ids: Sequence[int], *, channel: Channel) -> list[inbox.NewEvent]:

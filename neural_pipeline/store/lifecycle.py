@@ -11,12 +11,13 @@ with facts as (
   select r.id, e.begun_at, e.outcome, e.outcome_at, e.output, e.error_message, e.cause, e.work_ms, e.attempt,
     e.superseded_by, e.batch_id, b.run_id,
     case e.outcome when 'superseded' then 'completed' else coalesce(e.outcome, 'running') end as status,
-    greatest(e.begun_at, r.created_at) as started_at,
+    case when e.begun_at is not null then greatest(e.begun_at, r.created_at) end as started_at,
     greatest(e.outcome_at, e.begun_at, r.created_at) as completed_at
   from incoming_events e
   join lightfast_workspace_workflow_runs r on r.event_id = e.id
   left join event_batches b on b.id = e.batch_id
   where {scope} and r.status in ('queued', 'running') and (e.outcome is not null or e.begun_at is not null)
+  order by r.id for update of r
 ), moved as (
   update lightfast_workspace_workflow_runs r
   set status = f.status, started_at = f.started_at, batch_id = f.batch_id, dagster_run_id = f.run_id,
@@ -24,7 +25,8 @@ with facts as (
     superseded_by = f.superseded_by,
     completed_at = case when f.outcome is not null then f.completed_at end,
     duration_ms = case when f.outcome is not null then
-      floor(extract(epoch from f.completed_at - coalesce(f.started_at, f.completed_at)) * 1000)::bigint::text end,
+      least(floor(extract(epoch from f.completed_at - coalesce(f.started_at, f.completed_at)) * 1000),
+        2147483647)::bigint::text end,
     updated_at = clock_timestamp()
   from facts f
   where r.id = f.id and (r.status <> f.status or r.dagster_run_id is distinct from f.run_id)
@@ -47,6 +49,8 @@ select count(*) from moved
 
 def record_batch(connection: Connection, batch_id: int) -> int:
     """Project the facts of a batch's events onto their lifecycle rows; return how many rows moved."""
+    # Waits for whoever settles the batch: facts read before that would bring rows back to running.
+    run(connection, "select from event_batches where id = :batch_id for share", batch_id=batch_id)
     return int(scalar(connection, _PROJECT.format(scope="e.batch_id = :batch_id"), batch_id=batch_id))
 
 

@@ -31,6 +31,7 @@ def upgrade(engine: Engine, *, wait_seconds: float = 60.0) -> bool:
         with engine.begin() as connection:
             scalar(connection, "select pg_advisory_xact_lock(hashtext('neural.upgrade'))")
             before = current_revision(connection)
+            _refuse_the_future(before)
             if before is None or not running_batches(connection) or before == SCHEMA_REVISION:
                 return _bring_up(connection, before)
         if time.monotonic() > deadline:
@@ -38,9 +39,12 @@ def upgrade(engine: Engine, *, wait_seconds: float = 60.0) -> bool:
         time.sleep(0.5)
 
 
-def _bring_up(connection: Connection, before: str | None) -> bool:
+def _refuse_the_future(before: str | None) -> None:
     if before is not None and before > SCHEMA_REVISION:
         raise SchemaFromTheFuture(f"the database is at revision {before}, this program knows {SCHEMA_REVISION}")
+
+
+def _bring_up(connection: Connection, before: str | None) -> bool:
     if before != SCHEMA_REVISION:
         run(connection, "set local lock_timeout = '10s'")
         config = Config()
@@ -52,7 +56,7 @@ def _bring_up(connection: Connection, before: str | None) -> bool:
 
 
 def refresh_views(connection: Connection) -> bool:
-    """Create the views of metrics/views anew where their text has changed; return whether any had.
+    """Create the views of metrics/views anew where their text has changed, drop those that are gone; say if any had.
 
     Files whose names sort later may build on earlier ones.
     """
@@ -62,9 +66,10 @@ def refresh_views(connection: Connection) -> bool:
         if path.name.endswith(".sql")
     }
     marks = {name: sha256(text.encode()).hexdigest() for name, text in wanted.items()}
-    if marks == _installed(connection):
+    installed = _installed(connection)
+    if marks == installed:
         return False
-    for name in wanted:
+    for name in wanted.keys() | installed.keys():
         run(connection, f'drop view if exists "{name}" cascade')
     for name in sorted(wanted):
         run(connection, f'create view "{name}" as {wanted[name]}')

@@ -8,9 +8,12 @@ from sqlalchemy import Connection
 
 from neural_pipeline.contracts.lifecycle import Cause
 from neural_pipeline.contracts.metrics import Metric
-from neural_pipeline.contracts.workflows import WorkflowOutput
+from neural_pipeline.contracts.workflows import MAX_ERROR, WorkflowOutput
 from neural_pipeline.store.batches import Token
-from neural_pipeline.store.sql import record_set, rows, run
+from neural_pipeline.store.sql import record_set, rows, run, storable
+
+MAX_STACK = 10_000
+"""Characters kept of a stack."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +97,8 @@ def _keep_attempts(connection: Connection, outcomes: Sequence[Outcome], *, token
             "step": failure.step,
             "cause": failure.cause,
             "error_class": failure.error_class[:255],
-            "message": failure.message,
-            "stack": failure.stack,
+            "message": storable(failure.message, limit=MAX_ERROR),
+            "stack": failure.stack and storable(failure.stack, limit=MAX_STACK),
         }
         for outcome in outcomes
         if (failure := outcome.failure)

@@ -10,8 +10,11 @@ from neural_pipeline.contracts.incoming import input_of, parse_incoming
 from neural_pipeline.contracts.lifecycle import Cause
 from neural_pipeline.contracts.workflows import failure_output
 from neural_pipeline.store import lifecycle
-from neural_pipeline.store.batches import Token
+from neural_pipeline.store.batches import Token, fence
 from neural_pipeline.store.sql import record_set, rows, run
+
+STEP = "run"
+"""The step that fails when a worker dies: no op lived to say which it was."""
 
 
 class RunEnd(StrEnum):
@@ -104,7 +107,7 @@ def _give_up(connection: Connection, event: RowMapping) -> None:
     """Fail an event whose runs keep dying though it stands alone."""
     message = f"its worker died {event['losses'] + 1} times, the last time with this event alone in its batch"
     payload = parse_incoming(event["payload"])
-    output = failure_output(FunctionId(event["function_id"]), input_of(payload), error=message)
+    output = failure_output(FunctionId(event["function_id"]), input_of(payload), error=message, step=STEP)
     sql = """
     update incoming_events
     set outcome = 'failed', outcome_at = clock_timestamp(), error_message = :message, cause = :cause,
@@ -116,7 +119,11 @@ def _give_up(connection: Connection, event: RowMapping) -> None:
 
 
 def hand_back(connection: Connection, token: Token) -> None:
-    """Close a batch that its run cannot work on and let its events wait again; no loss is counted."""
+    """Close a batch that its run cannot work on and let its events wait again; no loss is counted.
+
+    Raises BatchLost where the batch is not the run's any more.
+    """
+    fence(connection, token)
     _close(connection, token.batch_id, reason="handed_back")
     unfinished = _unfinished(connection, token.batch_id)
     release(connection, [row["id"] for row in unfinished])

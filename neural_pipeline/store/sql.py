@@ -28,7 +28,9 @@ def scalar(connection: Connection, sql: str, **parameters: Any) -> Any:
 
 def record_set(records: Iterable[Mapping[str, Any]]) -> str:
     """Return rows as the JSON array that `jsonb_to_recordset` unpacks: one parameter however many rows."""
-    return json.dumps(list(records), ensure_ascii=False, separators=(",", ":"))
+    dumped = json.dumps(list(records), ensure_ascii=False, separators=(",", ":"))
+    # A lone surrogate becomes its JSON escape, which Postgres refuses as it refuses NUL: an error of data, not of code.
+    return dumped.encode("utf-8", "backslashreplace").decode()
 
 
 def storable(message: str, *, limit: int) -> str:

@@ -6,7 +6,9 @@ from io import BytesIO
 from typing import Any
 
 import numpy as np
+import psycopg2
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from neural_pipeline.contracts.memory import NewObservation, Vector
 
@@ -31,9 +33,19 @@ def keep_vectors(connection: Connection, observations: Sequence[tuple[int, NewOb
             buffer.write(_row(identity, *texts, _packed(vector)))
     buffer.write(_TRAILER)
     buffer.seek(0)
+    _copy(connection, buffer)
+
+
+def _copy(connection: Connection, buffer: BytesIO) -> None:
+    """Copy past SQLAlchemy, but raise its errors: callers tell guilty data from a lost connection by them."""
     driver: Any = connection.connection.driver_connection
-    with driver.cursor() as cursor:
-        cursor.copy_expert(_COPY, buffer)
+    try:
+        with driver.cursor() as cursor:
+            cursor.copy_expert(_COPY, buffer)
+    except psycopg2.Error as error:
+        if driver.closed:
+            connection.invalidate(error)
+        raise DBAPIError.instance(_COPY, None, error, psycopg2.Error, hide_parameters=True) from error
 
 
 def _row(*fields: bytes) -> bytes:

@@ -83,7 +83,8 @@ create table lightfast_workspace_workflow_runs (
   constraint run_trigger_known check (trigger in ('manual', 'scheduled', 'webhook', 'automatic')),
   constraint run_terminal_has_end check (status in ('queued', 'running') or completed_at is not null),
   constraint run_failure_has_reason check (status <> 'failed' or (error_message is not null and output is not null)),
-  constraint run_output_of_its_function check (output is null or output ->> 'inngestFunctionId' = inngest_function_id)
+  constraint run_output_of_its_function
+    check (output is null or output ->> 'inngestFunctionId' is not distinct from inngest_function_id)
 );
 create index job_clerk_org_id_idx on lightfast_workspace_workflow_runs (clerk_org_id);
 create index job_workspace_id_idx on lightfast_workspace_workflow_runs (workspace_id);

@@ -22,7 +22,7 @@ def commits_of(event: SourceEvent) -> list[str]:
 
 def author_told_by(event: SourceEvent) -> CommitAuthor | None:
     """Return the account that a GitHub event proves to have acted, with the names it may carry in a commit."""
-    if event.source is not Source.GITHUB or event.actor is None or not event.actor.id.isdigit():
+    if event.source is not Source.GITHUB or event.actor is None or not _is_number(event.actor.id):
         return None
     named = event.metadata.get("headAuthorName")
     is_author = str(event.metadata.get("headAuthorLogin", "")).lower() == event.actor.name.lower()
@@ -39,7 +39,7 @@ def resolve(event: SourceEvent, authors: Sequence[CommitAuthor]) -> ResolvedActo
     if event.source is Source.GIT:
         method = "email" if actor.email else "username"
         return ResolvedActor(actor, f"git:{actor.id}", method)
-    method = "github_id" if actor.id.isdigit() else "username"
+    method = "github_id" if _is_number(actor.id) else "username"
     return ResolvedActor(actor, f"github:{actor.id}", method)
 
 
@@ -47,6 +47,11 @@ def is_same_person(actor: Actor, author: CommitAuthor) -> bool:
     """Tell whether a deployment's actor and a GitHub account are one: the same login, or the name in its commits."""
     named = {actor.id.lower(), actor.name.lower()}
     return author.login.lower() in named or any(name.lower() in named for name in author.names)
+
+
+def _is_number(text: str) -> bool:
+    """Tell whether a text is a number to Postgres too, which looks for the same accounts."""
+    return text.isascii() and text.isdigit()
 
 
 def _of_deployment(actor: Actor, authors: Sequence[CommitAuthor]) -> ResolvedActor:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection, RowMapping
 
@@ -73,7 +74,13 @@ def recall_memory(
 ) -> Memory:
     """Read the clusters that the events may join; `authors` are the accounts known for their commits."""
     able = [one.event for one in examined if isinstance(one.result, Findings)]
-    moments = [(event.workspace_id, event.source_event.occurred_at) for event in able]
+    moments = [(event.workspace_id, _within_calendar(event.source_event.occurred_at, rules.lookback)) for event in able]
     near = capture_inputs.clusters_near(connection, moments, lookback=rules.lookback)
     sets = {workspace: ClusterSet(clusters) for workspace, clusters in near.items()}
     return Memory(clusters=sets, authors={key: list(known) for key, known in authors.by_commit.items()})
+
+
+def _within_calendar(moment: datetime, reach: timedelta) -> datetime:
+    """Move a moment, as little as may be, to where its reach ends neither before the year 1 nor after 9999."""
+    first, last = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+    return min(max(moment, first + reach), last - reach)

@@ -18,10 +18,13 @@ from neural_pipeline.workflows.observation_capture.clusters import (
 )
 from neural_pipeline.workflows.observation_capture.identity import external_id
 from neural_pipeline.workflows.observation_capture.logic import Classification, Entity, Significance, observation_type
-from neural_pipeline.workflows.observation_capture.work import CaptureEvent, Failure, Filtered
+from neural_pipeline.workflows.observation_capture.work import CaptureEvent, Failure, Filtered, failure_of
 
+STEP = "assign_clusters"
 CONTENT = 1
 """The row of the content view in an event's vectors."""
+
+_BEFORE_DUPLICATES = frozenset({"load", "gate"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +75,19 @@ class Memory:
 
 def decide(examined: Sequence[Examined], memory: Memory, rules: ClusterRules) -> list[Decided]:
     """Decide on the events of a batch in their order; the memory learns from each that is captured."""
-    return [Decided(one.event, _verdict(one, memory, rules)) for one in examined]
+    return [Decided(one.event, _isolated(one, memory, rules)) for one in examined]
+
+
+def _isolated(one: Examined, memory: Memory, rules: ClusterRules) -> NewObservation | Filtered | Failure:
+    try:
+        return _verdict(one, memory, rules)
+    except Exception as error:
+        return failure_of(error, step=STEP)
 
 
 def _verdict(one: Examined, memory: Memory, rules: ClusterRules) -> NewObservation | Filtered | Failure:
     identity = (one.event.workspace_id, one.event.source_event.source_id)
-    if identity in memory.captured:
+    if identity in memory.captured and not _failed_early(one.result):
         return Filtered("duplicate")
     if not isinstance(one.result, Findings):
         return one.result
@@ -85,6 +95,11 @@ def _verdict(one: Examined, memory: Memory, rules: ClusterRules) -> NewObservati
     memory.captured.add(identity)
     _remember_author(one.event, memory)
     return observation
+
+
+def _failed_early(result: Findings | Filtered | Failure) -> bool:
+    """Tell whether an event failed before the gate asks for duplicates, as it would in a batch of its own."""
+    return isinstance(result, Failure) and result.step in _BEFORE_DUPLICATES
 
 
 def _observe(event: CaptureEvent, found: Findings, memory: Memory, *, rules: ClusterRules) -> NewObservation:

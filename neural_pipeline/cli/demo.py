@@ -1,0 +1,122 @@
+"""`neural demo`: the whole way of an event on real input, and what is in the database afterwards."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from sqlalchemy import Engine
+
+from neural_pipeline.cli import showcase
+from neural_pipeline.cli.daemon import daemon_command, kept_running
+from neural_pipeline.cli.documents import Delivery, Kind
+from neural_pipeline.cli.environment import deployment_file, process_environment
+from neural_pipeline.cli.ingest import Desk, Intake, commits, take_in
+from neural_pipeline.cli.output import ExitCode, console, say
+from neural_pipeline.cli.reading import read_files
+from neural_pipeline.cli.refusal import Refusal
+from neural_pipeline.cli.tally import Tally
+from neural_pipeline.cli.up import only_daemon, own_server
+from neural_pipeline.cli.workspaces import new_settings
+from neural_pipeline.contracts.functions import FunctionId
+from neural_pipeline.settings import Settings
+from neural_pipeline.sources.errors import HistoryUnavailable
+from neural_pipeline.sources.git_history import read_history
+from neural_pipeline.store.database import engine_for
+from neural_pipeline.store.summaries import unfinished_runs
+from neural_pipeline.store.workspaces import create_workspace
+
+WORKSPACE = "ws_xxx"
+BROKEN = "ws_invalid_settings"
+_ORGANISATION = "org_demo"
+_SAMPLE = files("neural_pipeline") / "sample_data" / "two_weeks.json"
+_PATIENCE = 180.0
+"""Seconds to wait for the captures; they take a few."""
+
+
+def demo(
+    repo: Annotated[
+        Path | None, typer.Option(help="Git repository whose history is loaded. Default: this one.")
+    ] = None,
+) -> None:
+    """Run the whole pipeline once: Postgres, Dagster's daemon, sample webhooks and git history, and show the result."""
+    settings = Settings.load()
+    with own_server(settings, keep=True) as target, only_daemon(target):
+        engine = engine_for(target.url)
+        _make_workspaces(engine, settings)
+        _load_history(engine, settings, repo)
+        _load_sample(engine, settings)
+        _load_into_broken_workspace(engine, settings)
+        log = target.home / "logs" / "dagster.log"
+        command = daemon_command(deployment_file("workspace.yaml"))
+        with kept_running(command, environment=process_environment(target), folder=target.home, log=log) as process:
+            say(f"Dagster's daemon works on them; its log is {log}")
+            _wait_for_captures(engine, process, log)
+    showcase.show(engine, WORKSPACE)
+    showcase.show_where_to_look(settings)
+
+
+def _make_workspaces(engine: Engine, settings: Settings) -> None:
+    usable = new_settings(WORKSPACE, organisation=_ORGANISATION, dimension=settings.embedding_dimension)
+    with engine.begin() as connection:
+        create_workspace(connection, WORKSPACE, organisation=_ORGANISATION, name="demo", settings=usable)
+        broken = {**usable, "version": 2}
+        create_workspace(connection, BROKEN, organisation=_ORGANISATION, name="invalid settings", settings=broken)
+
+
+def _load_history(engine: Engine, settings: Settings, repo: Path | None) -> None:
+    folder = repo or deployment_file("workspace.yaml").parent
+    try:
+        _hand_in(engine, settings, Intake(commits(read_history(folder)), "git"), f"git history of {folder}")
+    except HistoryUnavailable as problem:
+        say(f"no git history: {problem}. Name a repository with REPO=folder")
+
+
+def _load_sample(engine: Engine, settings: Settings) -> None:
+    with as_file(_SAMPLE) as path:
+        deliveries = read_files([path], given=None)
+        _hand_in(engine, settings, Intake(deliveries, "cli"), "webhooks of a team's two busy weeks")
+
+
+def _load_into_broken_workspace(engine: Engine, settings: Settings) -> None:
+    intake = Intake(_one_issue(), "cli")
+    _hand_in(engine, settings, intake, "one webhook for a workspace with invalid settings", workspace=BROKEN)
+
+
+def _one_issue() -> Iterator[Delivery]:
+    webhooks = json.loads(_SAMPLE.read_text(encoding="utf-8"))["webhooks"]
+    issue = next(one for one in webhooks if one["eventType"] == "issues" and one["payload"]["action"] == "opened")
+    yield Delivery("two_weeks.json", Kind("github", "issues"), json.dumps(issue["payload"]).encode())
+
+
+def _hand_in(engine: Engine, settings: Settings, intake: Intake, what: str, *, workspace: str = WORKSPACE) -> None:
+    tally = Tally()
+    take_in(engine, intake, Desk.of(settings, workspace=workspace), tally=tally, quiet=True)
+    say(f"{what}: {tally.lines()[0]}")
+
+
+def _wait_for_captures(engine: Engine, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + _PATIENCE
+    left = total = _captures_left(engine)
+    columns = (BarColumn(), TextColumn("{task.completed} of {task.total} captured"), TimeElapsedColumn())
+    with Progress(*columns, console=console(file=sys.stderr), disable=not sys.stderr.isatty()) as progress:
+        task = progress.add_task("", total=total)
+        while left:
+            if process.poll() is not None:
+                raise Refusal(f"Dagster's daemon ended: see the end of {log}", ExitCode.UNEXPECTED)
+            if time.monotonic() > deadline:
+                raise Refusal(f"{left} captures still wait after {_PATIENCE:.0f} s: see {log}", ExitCode.UNEXPECTED)
+            time.sleep(0.5)
+            left = _captures_left(engine)
+            progress.update(task, completed=total - left)
+
+
+def _captures_left(engine: Engine) -> int:
+    with engine.begin() as connection:
+        return unfinished_runs(connection, function_id=FunctionId.OBSERVATION_CAPTURE)

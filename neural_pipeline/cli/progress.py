@@ -1,0 +1,24 @@
+"""The progress bar of an intake, on standard error and only where somebody looks at it."""
+
+import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from neural_pipeline.cli.output import console
+
+
+@contextmanager
+def intake_progress(size: int | None, *, quiet: bool) -> Generator[Callable[[int, int], None]]:
+    """Yield a function that is told how many payloads and bytes went in; `size` is all bytes, where it is known."""
+    columns = (BarColumn(), TextColumn("{task.fields[payloads]} payloads"), TimeElapsedColumn())
+    hidden = quiet or not sys.stderr.isatty()
+    with Progress(*columns, console=console(file=sys.stderr), disable=hidden, transient=True) as progress:
+        task = progress.add_task("", total=size, payloads=0)
+
+        def advance(payloads: int, size_of_them: int) -> None:
+            before = int(progress.tasks[task].fields["payloads"])
+            progress.update(task, advance=size_of_them, payloads=before + payloads)
+
+        yield advance
