@@ -3,9 +3,11 @@
 Everything is made through the code under test; only the findings of the analysis are made up.
 """
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from sqlalchemy import Connection, Engine, text
@@ -28,6 +30,8 @@ from neural_pipeline.workflows.observation_capture.persist import Persistence, R
 from neural_pipeline.workflows.observation_capture.recall import KnownAuthors, recall_memory
 from neural_pipeline.workflows.observation_capture.verdicts import Decided, Examined, Findings, Memory, decide
 from neural_pipeline.workflows.observation_capture.work import CaptureEvent, Failure, Filtered
+
+Result = TypeVar("Result")
 
 CAPTURE = FunctionId.OBSERVATION_CAPTURE
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -208,6 +212,41 @@ def belongings(observations: int, *, failed: int = 0) -> dict[str, int]:
 def end_run(connection: Connection, token: Token, end: RunEnd = RunEnd.SUCCESS, *, run_id: str | None = None) -> bool:
     """Settle a batch as the sensors do when a run has ended."""
     return settle(connection, token.batch_id, run_id=run_id or token.run_id, end=end, isolating_losses=3)
+
+
+def assign(connection: Connection, limits: Limits = LIMITS) -> list[int]:
+    """Put due events on batches as the inbox sensor does."""
+    return batches.assign(connection, function_id=CAPTURE, limits=limits)
+
+
+def events_on(connection: Connection, batch_id: int) -> list[int]:
+    """Return the events of a batch in the order of their work."""
+    sql = "select id from incoming_events where batch_id = :id order by received_at, id"
+    return column(connection, sql, id=batch_id)
+
+
+def held_by(connection: Connection, batch_id: int) -> list[str]:
+    """Return the workspaces that a batch holds."""
+    sql = "select workspace_id from batch_workspaces where batch_id = :id and closed_at is null order by 1"
+    return column(connection, sql, id=batch_id)
+
+
+def put_off(connection: Connection, event_id: int) -> None:
+    """Make an event due in an hour."""
+    sql = "update incoming_events set due_at = now() + interval '1 hour' where id = :id"
+    connection.execute(text(sql), {"id": event_id})
+
+
+def waits_for_a_lock(future: Future[Any]) -> bool:
+    """Tell whether what a thread does is still held up after a moment."""
+    time.sleep(0.3)
+    return not future.done()
+
+
+def in_transaction(engine: Engine, act: Callable[[Connection], Result]) -> Result:
+    """Do something in a transaction of its own; for threads."""
+    with engine.begin() as connection:
+        return act(connection)
 
 
 def one(connection: Connection, sql: str, **parameters: Any) -> Any:

@@ -19,7 +19,7 @@ SHORT_NAMES = {
     "extraction": FunctionId.LLM_ENTITY_EXTRACTION,
     "sync": FunctionId.SYNC_ORCHESTRATOR,
 }
-_SHORT = {full: short for short, full in SHORT_NAMES.items()}
+_SHORT: dict[str, str] = {full: short for short, full in SHORT_NAMES.items()}
 _WIDE = 140
 _STYLES = {RunStatus.COMPLETED: "green", RunStatus.FAILED: "red", RunStatus.RUNNING: "cyan"}
 _PARTS = ("input", "output", "attempts", "parent", "children", "payload")
@@ -61,7 +61,8 @@ def _ending(run: Mapping[str, Any]) -> str:
 
 
 def _function(run: Mapping[str, Any]) -> str:
-    return _SHORT.get(run["inngest_function_id"], run["inngest_function_id"])
+    function = str(run["inngest_function_id"])
+    return _SHORT.get(function, function)
 
 
 def _status(run: Mapping[str, Any]) -> Text:

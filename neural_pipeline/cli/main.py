@@ -1,6 +1,5 @@
 """The entry point: which commands there are, and what becomes of an error. A command's module is loaded when called."""
 
-import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -52,12 +51,8 @@ def run(arguments: Sequence[str]) -> int:
     try:
         command = get_command(_application(called))
         result: Any = command.main(list(arguments) or ["--help"], prog_name="neural", standalone_mode=False)
-        sys.stdout.flush()
     except (KeyboardInterrupt, typer.Abort):
         return 130
-    except BrokenPipeError:
-        _silence_output()
-        return 1
     except Exception as error:
         if "--debug" in leading:
             traceback.print_exc()
@@ -108,8 +103,3 @@ def _complain(error: Exception) -> int:
 
     typer.echo(f"neural: {flat(line)}", err=True)
     return code
-
-
-def _silence_output() -> None:
-    """Let the interpreter flush into nothing at its end, where nobody can catch the broken pipe."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -5,9 +5,9 @@ No markup is escaped here: text stays as written, and every surface escapes for 
 
 from urllib.parse import quote
 
-from pydantic import AnyUrl, EmailStr, TypeAdapter, ValidationError
+from pydantic import AnyUrl, TypeAdapter, ValidationError
 
-from neural_pipeline.contracts.events import MAX_BODY, MAX_TITLE
+from neural_pipeline.contracts.events import MAX_BODY, MAX_TITLE, Email
 
 MAX_HEADLINE = 100
 MAX_URL = 2_000
@@ -19,7 +19,7 @@ BLANKS = _BLANKS + "\u2028\u2029\u202f\u205f\u3000\ufeff"
 """What JavaScript's trim removes, so that lengths agree with the reference."""
 
 _URL: TypeAdapter[AnyUrl] = TypeAdapter(AnyUrl)
-_EMAIL: TypeAdapter[str] = TypeAdapter(EmailStr)
+_EMAIL: TypeAdapter[str] = TypeAdapter(Email)
 _UNSAFE_IN_URL = frozenset(' <>"\\^`{|}')
 
 

@@ -34,21 +34,20 @@ class NewEvent:
 
 _APPEND = """
 with given as (
-  select distinct on (source, delivery_id, workspace_id, function_id) *
-  from jsonb_to_recordset(cast(:events as jsonb)) as r(place integer,
+  select * from jsonb_to_recordset(cast(:events as jsonb)) as r(place integer,
     workspace_id text, function_id text, source text, delivery_id text, raw_payload_id bigint, parent_event_id bigint,
     payload jsonb, payload_bytes integer, received_at timestamptz, name text, trigger text, triggered_by text,
     repository_id text, input jsonb)
-  order by source, delivery_id, workspace_id, function_id, place
+  order by place
 ), new as (
-  select nextval(pg_get_serial_sequence('incoming_events', 'id')) as id, g.* from (select * from given order by place) g
+  select nextval(pg_get_serial_sequence('incoming_events', 'id')) as id, given.* from given
 ), appended as (
   insert into incoming_events (id, workspace_id, function_id, source, delivery_id, raw_payload_id, parent_event_id,
     payload, payload_bytes, received_at)
   overriding system value
   select id, workspace_id, function_id, source, delivery_id, raw_payload_id, parent_event_id, payload, payload_bytes,
     coalesce(received_at, clock_timestamp())
-  from new order by source, delivery_id, workspace_id, function_id
+  from new order by source, delivery_id, workspace_id, function_id, id
   on conflict (source, delivery_id, workspace_id, function_id) do nothing
   returning id, workspace_id, function_id, received_at, raw_payload_id
 ), queued as (

@@ -43,8 +43,6 @@ def _copy(connection: Connection, buffer: BytesIO) -> None:
         with driver.cursor() as cursor:
             cursor.copy_expert(_COPY, buffer)
     except psycopg2.Error as error:
-        if driver.closed:
-            connection.invalidate(error)
         raise DBAPIError.instance(_COPY, None, error, psycopg2.Error, hide_parameters=True) from error
 
 

@@ -194,8 +194,14 @@ def test_an_interruption_ends_without_a_traceback(workspace: str) -> None:
     assert b"payloads were handed in before" in errors
 
 
-def test_a_reader_that_goes_away_ends_it_quietly() -> None:
-    process = subprocess.Popen([*NEURAL, "settings", "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_goes_away_ends_it_quietly(unbuffered: str) -> None:
+    process = subprocess.Popen(
+        [*NEURAL, "settings", "--json"],
+        env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
     assert process.stdout is not None
     assert process.stderr is not None
     process.stdout.close()

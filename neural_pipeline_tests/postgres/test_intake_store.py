@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
 import pytest
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, text
 
 from neural_pipeline.contracts.incoming import CapturePayload, ProfilePayload
 from neural_pipeline.contracts.lifecycle import Trigger
@@ -183,8 +183,13 @@ def test_the_weight_of_a_payload_is_counted_in_bytes(scratch: Connection) -> Non
 
 
 def test_two_callers_with_the_same_deliveries_in_opposite_order_share_them(engine: Engine, workspace: str) -> None:
-    receipts = [receipt(f"d-{n}") for n in range(200)]
+    receipts = [receipt(f"d-{n}") for n in range(20)]
     start = Barrier(2)
+    with engine.begin() as connection:
+        body = "begin perform pg_sleep(0.02); return new; end"
+        connection.execute(text(f"create function dawdle() returns trigger language plpgsql as $$ {body} $$"))
+        trigger = "create trigger dawdle before insert on incoming_events for each row execute function dawdle()"
+        connection.execute(text(trigger))
 
     def call(given: list[Receipt]) -> list[Admission]:
         start.wait()
@@ -196,8 +201,8 @@ def test_two_callers_with_the_same_deliveries_in_opposite_order_share_them(engin
     both = zip(dispositions(forward), reversed(dispositions(backward)), strict=True)
     assert all(sorted(pair) == ["accepted", "duplicate"] for pair in both)
     with engine.begin() as connection:
-        assert column(connection, "select count(*) from lightfast_workspace_workflow_runs") == [200]
-        assert column(connection, "select sum(accepted) from intakes") == [200]
+        assert column(connection, "select count(*) from lightfast_workspace_workflow_runs") == [20]
+        assert column(connection, "select sum(accepted) from intakes") == [20]
 
 
 def test_a_child_execution_is_appended_once(scratch: Connection) -> None:

@@ -7,6 +7,8 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 
 from neural_pipeline.contracts.events import SourceEvent
+from neural_pipeline.contracts.workflows import CaptureFiltered
+from neural_pipeline.store.outcomes import Outcome, keep_outcomes
 from neural_pipeline.workflows.observation_capture.verdicts import Examined, Findings
 from neural_pipeline.workflows.observation_capture.work import Failure, Filtered
 from neural_pipeline_tests.building import (
@@ -16,6 +18,7 @@ from neural_pipeline_tests.building import (
     capture,
     column,
     end_run,
+    event_of,
     keep,
     kept,
     one,
@@ -23,6 +26,7 @@ from neural_pipeline_tests.building import (
     receipt,
     run_of,
     take_in,
+    waiting,
 )
 
 OBSERVATIONS = "lightfast_workspace_neural_observations"
@@ -51,7 +55,9 @@ def holding_a_lone_surrogate(_connection: Connection, seen: list[Examined]) -> N
 def with_an_embedding_that_is_no_number(_connection: Connection, seen: list[Examined]) -> None:
     found = seen[3].result
     assert isinstance(found, Findings)
-    seen[3] = Examined(seen[3].event, replace(found, vectors=found.vectors * float("nan")))
+    vectors = found.vectors.copy()
+    vectors[0] = float("nan")
+    seen[3] = Examined(seen[3].event, replace(found, vectors=vectors))
 
 
 def with_a_reference_too_long(_connection: Connection, seen: list[Examined]) -> None:
@@ -131,6 +137,17 @@ def test_an_observation_that_appeared_meanwhile_makes_the_event_a_duplicate(engi
         [again] = take_in(connection, receipt("again", judgement=accepted("e-0")))
         token = begun_batch(connection, [again.event_id or 0])
     assert capture(engine, token).outcomes == {"duplicate": 1}
+
+
+def test_a_fact_is_written_once(scratch: Connection) -> None:
+    [id_] = waiting(scratch, 1)
+    token = begun_batch(scratch, [id_])
+    for reason in ("below_threshold", "event_not_allowed"):
+        output = CaptureFiltered(reason=reason, source_id="e-0")
+        outcome = Outcome(id_, "ws_test", "org_test", None, output, work_ms=1)
+        keep_outcomes(scratch, [outcome], token=token)
+    assert event_of(scratch, id_)["output"]["reason"] == "below_threshold"
+    assert event_of(scratch, id_)["attempt"] == 1
 
 
 def test_filtered_and_failed_events_get_their_facts_beside_the_captured(engine: Engine, workspace: str) -> None:

@@ -14,7 +14,7 @@ from neural_pipeline.resources import Pipeline
 from neural_pipeline.store import batches
 from neural_pipeline.store.batches import BatchLost, Token
 from neural_pipeline.store.settlement import RunEnd
-from neural_pipeline.workflows.observation_capture.job import store
+from neural_pipeline.workflows.observation_capture.job import DecidedBatch, store
 from neural_pipeline.workflows.observation_capture.loading import Loaded
 from neural_pipeline.workflows.observation_capture.verdicts import Decisions
 from neural_pipeline_tests.building import (
@@ -166,8 +166,9 @@ def test_the_store_op_counts_the_write_that_the_fence_turned_away(
     with engine.begin() as connection:
         end_run(connection, token, RunEnd.FAILURE)
     loaded = Loaded(token, [item.event for item in seen], {}, float("inf"))
+    batch = DecidedBatch(loaded, Decisions(seen, decided(seen), {}))
     with pytest.raises(dg.Failure, match="no longer belongs to run run-1"):
-        store(dg.build_op_context(), loaded=loaded, decisions=Decisions(seen, decided(seen), {}), pipeline=Pipeline())
+        store(dg.build_op_context(), batch=batch, pipeline=Pipeline())
     with engine.begin() as connection:
         assert batch_of(connection, token.batch_id)["stale_writes"] == 1
         assert column(connection, f"select id from {OBSERVATIONS}") == []

@@ -1,6 +1,5 @@
 """The recorder: facts become lifecycle rows, whenever and however often it is asked, and never backwards."""
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -15,9 +14,11 @@ from neural_pipeline_tests.building import (
     column,
     end_run,
     event_of,
+    in_transaction,
     open_batch,
     run_of,
     waiting,
+    waits_for_a_lock,
 )
 
 SUCCESS = '{"inngestFunctionId": "neural.observation.capture", "status": "success"}'
@@ -260,17 +261,14 @@ def test_a_recorder_with_old_facts_does_not_stumble_over_a_row_that_finished_mea
         [id_] = waiting(connection, 1)
         token = begun_batch(connection, [id_])
 
-    def record() -> int:
-        with engine.begin() as connection:
-            return lifecycle.record_batch(connection, token.batch_id)
-
     with ThreadPoolExecutor(1) as pool:
         with engine.begin() as connection:
             fact(connection, id_)
             lifecycle.record_events(connection, [id_])
-            other = pool.submit(record)
-            time.sleep(0.3)
-            assert not other.done()
+            other = pool.submit(
+                in_transaction, engine, lambda connection: lifecycle.record_batch(connection, token.batch_id)
+            )
+            assert waits_for_a_lock(other)
         assert other.result() == 0
     with engine.begin() as connection:
         assert run_of(connection, id_)["status"] == "completed"
@@ -281,16 +279,13 @@ def test_a_recorder_waits_for_whoever_settles_the_batch(engine: Engine, workspac
         [id_] = waiting(connection, 1)
         token = begun_batch(connection, [id_])
 
-    def record() -> int:
-        with engine.begin() as connection:
-            return lifecycle.record_batch(connection, token.batch_id)
-
     with ThreadPoolExecutor(1) as pool:
         with engine.begin() as connection:
             end_run(connection, token, settlement.RunEnd.FAILURE)
-            other = pool.submit(record)
-            time.sleep(0.3)
-            assert not other.done()
+            other = pool.submit(
+                in_transaction, engine, lambda connection: lifecycle.record_batch(connection, token.batch_id)
+            )
+            assert waits_for_a_lock(other)
         assert other.result() == 0
     with engine.begin() as connection:
         assert run_of(connection, id_)["status"] == "queued"

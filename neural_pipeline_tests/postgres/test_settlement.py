@@ -1,5 +1,6 @@
 """What becomes of a batch and its events when a run has ended, in every way a run can end."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import product
 from typing import Any
@@ -23,10 +24,12 @@ from neural_pipeline_tests.building import (
     end_run,
     event_of,
     examined,
+    in_transaction,
     open_batch,
     persistence,
     run_of,
     waiting,
+    waits_for_a_lock,
 )
 
 LOST = [RunEnd.FAILURE, RunEnd.DELETED, RunEnd.SUCCESS]
@@ -82,6 +85,20 @@ def test_a_closed_batch_is_not_settled_again(scratch: Connection, first: RunEnd,
     before = (batch_of(scratch, token.batch_id), event_of(scratch, id_), run_of(scratch, id_))
     assert not end_run(scratch, token, second)
     assert (batch_of(scratch, token.batch_id), event_of(scratch, id_), run_of(scratch, id_)) == before
+
+
+def test_one_of_two_that_settle_a_batch_at_once_does_it(engine: Engine, workspace: str) -> None:
+    with engine.begin() as connection:
+        [id_] = waiting(connection, 1)
+        token = begun_batch(connection, [id_])
+    with ThreadPoolExecutor(1) as pool:
+        with engine.begin() as connection:
+            assert end_run(connection, token, RunEnd.FAILURE)
+            other = pool.submit(in_transaction, engine, lambda connection: end_run(connection, token, RunEnd.CANCELED))
+            assert waits_for_a_lock(other)
+        assert other.result() is False
+    with engine.begin() as connection:
+        assert batch_of(connection, token.batch_id)["close_reason"] == "failure"
 
 
 def test_a_batch_that_does_not_exist_is_nobodys_to_settle(scratch: Connection) -> None:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 from sqlalchemy import Connection
@@ -57,7 +57,7 @@ def batch_of_due_events(connection: Connection, *, workspace_id: str | None, lim
 
 
 def batch_of_raw_events(
-    connection: Connection, raw: Sequence[Mapping[str, Any]], *, workspace_id: str, channel: Channel, door: Door
+    connection: Connection, raw: Sequence[Any], *, workspace_id: str, channel: Channel, door: Door
 ) -> tuple[int | None, list[Admission]]:
     """Take raw events in and put those that are accepted on a batch; raises WorkspaceHeld before taking any in."""
     batches.lock_assignment(connection, function_id=FUNCTION)
@@ -81,11 +81,12 @@ def _require_free(connection: Connection, workspace_id: str) -> None:
         raise WorkspaceHeld(f"workspace {workspace_id} is being worked on by {holder}: launch again when it is done")
 
 
-def _receipt(item: Mapping[str, Any], *, workspace_id: str, delivery_id: str, door: Door) -> Receipt:
+def _receipt(item: Any, *, workspace_id: str, delivery_id: str, door: Door) -> Receipt:
     received_at = datetime.now(UTC)
-    is_webhook = "payload" in item
-    source, event_type = str(item.get("source")), str(item.get("eventType" if is_webhook else "sourceType"))
-    body = json.dumps(item["payload"] if is_webhook else item).encode()
+    named = cast("Mapping[str, Any]", item if isinstance(item, Mapping) else {})
+    is_webhook = "payload" in named
+    source, event_type = str(named.get("source")), str(named.get("eventType" if is_webhook else "sourceType"))
+    body = json.dumps(named["payload"] if is_webhook else item).encode()
     if is_webhook:
         judgement = door.judge(source, event_type, body, delivery_id=delivery_id, received_at=received_at)
     else:

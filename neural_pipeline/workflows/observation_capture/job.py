@@ -49,8 +49,9 @@ class Launch(dg.Config):
     """What a person may ask for in the Launchpad; without anything the run works on whatever is due."""
 
     workspace_id: str | None = Field(default=None, description="Only this workspace; needed together with events.")
-    events: list[dict[str, Any]] = Field(
-        default_factory=list[dict[str, Any]],
+    # Not dict: Dagster refuses null as a value of a map, and a source event may well have `"actor": null`.
+    events: list[Any] = Field(
+        default_factory=list[Any],
         description="Raw events to take in and capture: source events, or webhooks {source, eventType, payload}.",
     )
 

@@ -49,7 +49,7 @@ class Request:
     run_id: str
     batch_id: int | None
     workspace_id: str | None
-    events: Sequence[Mapping[str, Any]]
+    events: Sequence[Any]
     launched_by: str
 
 

@@ -420,6 +420,7 @@ create index incoming_event_due_idx on incoming_events (function_id, due_at)
   where batch_id is null and outcome is null;
 create index incoming_event_batch_idx on incoming_events (batch_id) where batch_id is not null;
 create index incoming_event_raw_payload_idx on incoming_events (raw_payload_id) where raw_payload_id is not null;
+create index incoming_event_parent_idx on incoming_events (parent_event_id) where parent_event_id is not null;
 create unique index incoming_event_debounce_idx on incoming_events (workspace_id, function_id, debounce_key)
   where debounce_key is not null and batch_id is null and outcome is null;
 
