@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from neural_pipeline.contracts.memory import NewObservation
-from neural_pipeline.store.sql import record_set, rows
+from neural_pipeline.store.sql import record_set, rows, vector_text
 
 _KEEP = """
 insert into lightfast_workspace_observation_clusters (external_id, workspace_id, topic_label, topic_embedding_id,
@@ -46,5 +46,5 @@ def _record(one: NewObservation, position: int) -> dict[str, Any]:
         "observation_count": cluster.count,
         "first_at": cluster.first_at.isoformat(),
         "last_at": cluster.last_at.isoformat(),
-        "centroid": str(cluster.centroid.tolist()),
+        "centroid": vector_text(cluster.centroid),
     }

@@ -5,10 +5,8 @@ Ids follow the order in which events are given, but rows go in by key, so that t
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
-from pydantic import JsonValue
 from sqlalchemy import Connection
 
 from neural_pipeline.contracts.incoming import IncomingEvent, input_of, run_name
@@ -29,25 +27,26 @@ class NewEvent:
     repository_id: str | None = None
     raw_payload_id: int | None = None
     parent_event_id: int | None = None
-    received_at: datetime | None = None
 
 
 _APPEND = """
 with given as (
   select * from jsonb_to_recordset(cast(:events as jsonb)) as r(place integer,
     workspace_id text, function_id text, source text, delivery_id text, raw_payload_id bigint, parent_event_id bigint,
-    payload jsonb, payload_bytes integer, received_at timestamptz, name text, trigger text, triggered_by text,
+    payload jsonb, name text, trigger text, triggered_by text,
     repository_id text, input jsonb)
   order by place
 ), new as (
   select nextval(pg_get_serial_sequence('incoming_events', 'id')) as id, given.* from given
+), present as (
+  select clock_timestamp() as moment
 ), appended as (
   insert into incoming_events (id, workspace_id, function_id, source, delivery_id, raw_payload_id, parent_event_id,
     payload, payload_bytes, received_at)
   overriding system value
-  select id, workspace_id, function_id, source, delivery_id, raw_payload_id, parent_event_id, payload, payload_bytes,
-    coalesce(received_at, clock_timestamp())
-  from new order by source, delivery_id, workspace_id, function_id, id
+  select id, workspace_id, function_id, source, delivery_id, raw_payload_id, parent_event_id, payload,
+    pg_column_size(payload), moment
+  from new cross join present order by source, delivery_id, workspace_id, function_id, id
   on conflict (source, delivery_id, workspace_id, function_id) do nothing
   returning id, workspace_id, function_id, received_at, raw_payload_id
 ), queued as (
@@ -85,15 +84,9 @@ def _record(event: NewEvent) -> dict[str, Any]:
         "raw_payload_id": event.raw_payload_id,
         "parent_event_id": event.parent_event_id,
         "payload": payload,
-        "payload_bytes": _size(payload),
-        "received_at": event.received_at and event.received_at.isoformat(),
         "name": run_name(event.payload),
         "trigger": event.trigger,
         "triggered_by": event.triggered_by,
         "repository_id": event.repository_id,
         "input": input_of(event.payload).to_json(),
     }
-
-
-def _size(payload: dict[str, JsonValue]) -> int:
-    return len(record_set([payload]).encode())

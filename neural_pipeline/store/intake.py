@@ -130,7 +130,6 @@ def _executions(receipts: Sequence[Receipt], payload_ids: Sequence[int], *, chan
             triggered_by=channel.triggered_by,
             repository_id=_repository(receipt),
             raw_payload_id=payload_id,
-            received_at=receipt.received_at,
         )
         for receipt, payload_id in zip(receipts, payload_ids, strict=True)
         if receipt.judgement.event is not None

@@ -64,7 +64,7 @@ def keep_outcomes(connection: Connection, outcomes: Sequence[Outcome], *, token:
 
 def unfinished(connection: Connection, event_ids: Sequence[int]) -> set[int]:
     """Return which of the events have no outcome yet: after a commit went unanswered, only the facts know."""
-    sql = "select id from incoming_events where id = any(:ids) and outcome is null"
+    sql = "select id from incoming_events where id = any(:ids) and outcome is null order by id for no key update"
     return {row["id"] for row in rows(connection, sql, ids=list(event_ids))}
 
 

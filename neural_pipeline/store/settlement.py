@@ -6,9 +6,8 @@ from enum import StrEnum
 from sqlalchemy import Connection, RowMapping
 
 from neural_pipeline.contracts.functions import FunctionId
-from neural_pipeline.contracts.incoming import input_of, parse_incoming
 from neural_pipeline.contracts.lifecycle import Cause
-from neural_pipeline.contracts.workflows import failure_output
+from neural_pipeline.contracts.workflows import failure_output, parse_input
 from neural_pipeline.store import lifecycle
 from neural_pipeline.store.batches import Token, fence
 from neural_pipeline.store.sql import record_set, rows, run
@@ -77,8 +76,9 @@ def _close(connection: Connection, batch_id: int, *, reason: str) -> None:
 
 def _unfinished(connection: Connection, batch_id: int) -> Sequence[RowMapping]:
     sql = """
-    select id, function_id, payload, losses from incoming_events
-    where batch_id = :batch_id and outcome is null order by id for update
+    select e.id, e.function_id, e.losses, r.input from incoming_events e
+    left join lightfast_workspace_workflow_runs r on r.event_id = e.id
+    where e.batch_id = :batch_id and e.outcome is null order by e.id for update of e
     """
     return rows(connection, sql, batch_id=batch_id)
 
@@ -106,8 +106,8 @@ def _cancel(connection: Connection, events: Sequence[RowMapping]) -> None:
 def _give_up(connection: Connection, event: RowMapping) -> None:
     """Fail an event whose runs keep dying though it stands alone."""
     message = f"its worker died {event['losses'] + 1} times, the last time with this event alone in its batch"
-    payload = parse_incoming(event["payload"])
-    output = failure_output(FunctionId(event["function_id"]), input_of(payload), error=message, step=STEP)
+    # The input, not the payload: what kills workers may be that the payload cannot be read.
+    output = failure_output(FunctionId(event["function_id"]), parse_input(event["input"]), error=message, step=STEP)
     sql = """
     update incoming_events
     set outcome = 'failed', outcome_at = clock_timestamp(), error_message = :message, cause = :cause,

@@ -5,6 +5,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+import orjson
+from numpy.typing import NDArray
 from sqlalchemy import Connection, RowMapping, text
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
@@ -28,9 +31,19 @@ def scalar(connection: Connection, sql: str, **parameters: Any) -> Any:
 
 def record_set(records: Iterable[Mapping[str, Any]]) -> str:
     """Return rows as the JSON array that `jsonb_to_recordset` unpacks: one parameter however many rows."""
-    dumped = json.dumps(list(records), ensure_ascii=False, separators=(",", ":"))
-    # A lone surrogate becomes its JSON escape, which Postgres refuses as it refuses NUL: an error of data, not of code.
-    return dumped.encode("utf-8", "backslashreplace").decode()
+    listed = list(records)
+    try:
+        return orjson.dumps(listed).decode()
+    except TypeError:
+        # A lone surrogate becomes its JSON escape, which Postgres refuses as it refuses NUL: an error of data, not of
+        # code. The same goes for integers beyond 64 bits, which only the slow way can write.
+        dumped = json.dumps(listed, ensure_ascii=False, separators=(",", ":"))
+        return dumped.encode("utf-8", "backslashreplace").decode()
+
+
+def vector_text(vector: NDArray[np.float32]) -> str:
+    """Return a vector as pgvector reads it, to the last bit."""
+    return orjson.dumps(vector, option=orjson.OPT_SERIALIZE_NUMPY).decode()
 
 
 def storable(message: str, *, limit: int) -> str:

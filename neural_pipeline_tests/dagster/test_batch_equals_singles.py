@@ -266,4 +266,4 @@ def test_a_telling_batch_gives_what_its_events_give_one_by_one(site: Site, case:
 
 @pytest.mark.xfail(strict=True, reason="store.identities adopts by the first push of a commit in a chunk only")
 def test_a_deployment_is_adopted_by_the_right_one_of_two_pushes_in_one_chunk(site: Site):
-    check(site, [DEPLOYMENT, by(BOB, "next"), by(ADA, "main")], 2)
+    check(site, [DEPLOYMENT, by(BOB, "next"), by(ADA, "main")], 3)

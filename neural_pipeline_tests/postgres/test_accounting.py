@@ -147,6 +147,11 @@ def test_an_observation_that_no_execution_claims_is_noticed(books: Connection) -
 
 def test_what_retention_removed_and_counted_is_explained(books: Connection) -> None:
     lose_one(books, "raw_payloads", "disposition = 'invalid'")
-    assert unexplained(books) == {"payloads handed in are kept": 1}
-    books.execute(text("insert into pruned_counters values ('raw_payloads', current_date, 1)"))
+    assert unexplained(books) == {"payloads handed in are kept, each with its disposition": 1}
+    books.execute(text("insert into pruned_counters values ('raw_payloads/invalid', current_date, 1)"))
     assert unexplained(books) == {}
+
+
+def test_a_disposition_that_was_changed_afterwards_is_noticed(books: Connection) -> None:
+    books.execute(text("update raw_payloads set disposition = 'unsupported' where disposition = 'invalid'"))
+    assert unexplained(books) == {"payloads handed in are kept, each with its disposition": 2}

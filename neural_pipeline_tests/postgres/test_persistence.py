@@ -125,10 +125,6 @@ def test_a_failure_whose_stack_cannot_be_stored_as_it_is_does_not_stop_the_batch
         assert column(connection, "select stack from workflow_run_attempts") == ["Traceback: \ufffd and \ufffd"]
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="the index on external_id is checked first, and _verdict_on knows only the one on source_id",
-)
 def test_an_observation_that_appeared_meanwhile_makes_the_event_a_duplicate(engine: Engine, workspace: str) -> None:
     first, _ = ready(engine, 1)
     capture(engine, first)

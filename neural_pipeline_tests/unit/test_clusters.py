@@ -263,6 +263,12 @@ def test_no_more_candidates_are_compared_than_the_rules_allow():
     assert place(one, ClusterSet([*nearer, best]), ClusterRules(candidates=3)).is_new
 
 
+def test_however_many_clusters_there_are_each_is_found_at_its_time():
+    days = [NOON + timedelta(days=20 * number) for number in range(100)]
+    clusters = ClusterSet(cluster(str(n), first_at=day, last_at=day) for n, day in enumerate(days))
+    assert [[one.external_id for one in clusters.near(day, RULES)] for day in days] == [[str(n)] for n in range(100)]
+
+
 HOURS = st.integers(-400, 400).map(lambda hours: NOON + timedelta(hours=hours))
 SPANS = st.tuples(st.integers(0, 30), HOURS, HOURS).map(lambda t: (str(t[0]), min(t[1:]), max(t[1:])))
 

@@ -1,14 +1,21 @@
 -- Every record held against another one: `unexplained` counts what one has and the other lacks. Always 0.
-with removed as (
-  select record, sum(removed) as rows from pruned_counters group by record
+with counted as (
+  select coalesce(sum(accepted), 0) as accepted, coalesce(sum(duplicate), 0) as duplicate,
+    coalesce(sum(unsupported), 0) as unsupported, coalesce(sum(invalid), 0) as invalid
+  from intakes
+), handed_in (disposition, rows) as (
+  select d.* from counted c cross join lateral (values ('accepted', c.accepted), ('duplicate', c.duplicate),
+    ('unsupported', c.unsupported), ('invalid', c.invalid)) d (disposition, rows)
 ), kept as (
-  select 'raw_payloads' as record, count(*) as rows from raw_payloads
+  select disposition, count(*) as rows from raw_payloads group by disposition
+), removed as (
+  select split_part(record, '/', 2) as disposition, sum(removed) as rows from pruned_counters
+  where record like 'raw_payloads/%' group by 1
 )
-select 'payloads handed in are kept' as rule, coalesce(sum(i.received), 0)::bigint as expected,
-  (select rows from kept) + coalesce((select rows from removed where record = 'raw_payloads'), 0)::bigint as found,
-  abs(coalesce(sum(i.received), 0) - (select rows from kept)
-    - coalesce((select rows from removed where record = 'raw_payloads'), 0))::bigint as unexplained
-from intakes i
+select 'payloads handed in are kept, each with its disposition' as rule, sum(h.rows)::bigint as expected,
+  sum(coalesce(k.rows, 0) + coalesce(r.rows, 0))::bigint as found,
+  sum(abs(h.rows - coalesce(k.rows, 0) - coalesce(r.rows, 0)))::bigint as unexplained
+from handed_in h left join kept k using (disposition) left join removed r using (disposition)
 union all
 select 'an accepted payload has its execution', count(*), count(e.id), count(*) filter (where e.id is null)
 from raw_payloads p

@@ -24,6 +24,9 @@ STEP = "store"
 _PATIENCE = (0.1, 0.5, 1.0, 2.0, 5.0)
 """Seconds waited before a chunk is repeated that a lost connection, a deadlock or a conflict threw back."""
 
+_OBSERVATION_KEYS = ("obs_source_id_idx", "obs_external_id_idx")
+"""The external id is derived from the source id: whichever index Postgres looks at first."""
+
 Decide = Callable[[Sequence[Examined], set[tuple[str, str]]], list[Decided]]
 """Judges events in order, given the (workspace id, source id) that this batch has captured already."""
 
@@ -140,7 +143,7 @@ class Persistence:
 
 def _verdict_on(error: DBAPIError) -> Filtered | Failure:
     """An observation that exists makes its event a duplicate; anything else that Postgres refuses is a failure."""
-    if isinstance(error, IntegrityError) and "obs_source_id_idx" in str(error.orig):
+    if isinstance(error, IntegrityError) and any(name in str(error.orig) for name in _OBSERVATION_KEYS):
         return Filtered("duplicate")
     return failure_of(error.orig if isinstance(error.orig, Exception) else error, step=STEP)
 

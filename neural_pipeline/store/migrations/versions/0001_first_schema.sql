@@ -495,7 +495,7 @@ create table observation_vectors (
   primary key (observation_id, view)
 );
 
--- What retention removed, so that accounting still adds up.
+-- What retention removed, so that accounting still adds up. `record` is a table, for raw_payloads with the disposition.
 create table pruned_counters (
   record varchar(50) not null,
   day date not null,
