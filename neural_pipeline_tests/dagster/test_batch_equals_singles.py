@@ -242,6 +242,12 @@ CASES: dict[str, Callable[[], list[Arrival]]] = {
         at("f", title=UNSTORABLE),
         at("g"),
     ],
+    "a duplicate of one that was captured, after one that cannot be stored": lambda: [
+        at("a"),
+        at("b", title=UNSTORABLE),
+        at("a"),
+        at("c"),
+    ],
     "a duplicate of one that cannot be embedded": lambda: [at("a", body=UNEMBEDDABLE), at("a"), at("b")],
     "a deployment before and after the push of its commit": lambda: [DEPLOYMENT, by(ADA, "main"), ALSO_DEPLOYED],
     "a deployment whose commit somebody else pushed before": lambda: [by(BOB, "next"), DEPLOYMENT, at("a")],

@@ -11,6 +11,7 @@ import pytest
 from neural_pipeline.contracts.events import Actor, Reference, SourceEvent
 from neural_pipeline.workflows.observation_capture import analysis, persist
 from neural_pipeline.workflows.observation_capture.classification import Classification
+from neural_pipeline.workflows.observation_capture.identity import external_id
 from neural_pipeline.workflows.observation_capture.job import observation_capture
 from neural_pipeline_tests.building import source_event
 from neural_pipeline_tests.dagster.launching import (
@@ -429,6 +430,26 @@ def test_a_run_whose_batch_was_given_to_another_writes_nothing_and_says_so(site:
     assert site.column("select stale_writes from event_batches") == [1]
     assert site.count("select count(*) from lightfast_workspace_neural_observations") == 0
     assert site.row("select outcome from incoming_events where id = :id", id=id_) == {"outcome": None}
+
+
+def test_an_event_whose_observation_appeared_meanwhile_is_a_duplicate(site: Site, monkeypatch: pytest.MonkeyPatch):
+    ids = site.ingest(source_event("a"), source_event("b"))
+    real = analysis.classify_by_rules
+
+    def store_the_same(event: SourceEvent) -> Classification:
+        site.execute(
+            """
+            insert into lightfast_workspace_neural_observations (external_id, workspace_id, occurred_at,
+              observation_type, title, content, source, source_type, source_id)
+            values (:external_id, 'ws_test', now(), '', '', '', 'github', '', 'b') on conflict do nothing
+            """,
+            external_id=external_id("observation", "ws_test", "b"),
+        )
+        return real(event)
+
+    monkeypatch.setattr(analysis, "classify_by_rules", store_the_same)
+    site.capture()
+    assert [reason_of(site, id_) for id_ in ids] == ["success", "duplicate"]
 
 
 def test_a_run_leaves_what_it_has_no_time_for_to_a_later_one(site: Site, monkeypatch: pytest.MonkeyPatch):

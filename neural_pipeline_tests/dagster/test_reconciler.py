@@ -115,6 +115,7 @@ def test_an_open_batch_whose_run_may_still_come_is_left_alone(site: Site, status
     [request] = site.tick()
     site.instance.report_run_failed(run_for(site, request))
     run_for(site, request, status)
+    site.instance.report_run_failed(run_for(site, request))
     assert reconciled(site)["settled"] == 0
     assert site.batches()[0]["state"] == "open"
 
