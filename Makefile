@@ -29,7 +29,8 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/basedpyright
 	$(BIN)/lint-imports
-	$(BIN)/dg check defs
+	@mkdir -p $(VENV)/dagster
+	DAGSTER_HOME="$(CURDIR)/$(VENV)/dagster" $(BIN)/dg check defs
 
 format: $(READY)
 	$(BIN)/ruff format .

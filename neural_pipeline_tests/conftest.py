@@ -1,4 +1,4 @@
-"""A real Postgres for the session, and for each test that asks a database of its own, cloned from a migrated template."""
+"""A real Postgres for the session, and for each test that asks a database of its own, cloned from a template."""
 
 import os
 from collections.abc import Iterator
