@@ -62,12 +62,6 @@ class Settings(BaseSettings):
     )
     capture_chunk: int = Field(default=500, ge=1, le=10_000, description="Events committed in one transaction.")
     max_open_batches: int = Field(default=2, ge=1, le=64, description="Open batches per workflow.")
-    sensor_interval_seconds: int = Field(
-        default=1, ge=1, le=3600, description="Seconds between two looks of an inbox sensor."
-    )
-    reconcile_interval_seconds: int = Field(
-        default=5, ge=1, le=3600, description="Seconds between two looks of the reconciler."
-    )
     significance_threshold: int = Field(
         default=40, ge=0, le=100, description="Score from which an event becomes an observation."
     )

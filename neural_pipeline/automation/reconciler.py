@@ -27,18 +27,29 @@ def reconcile(pipeline: Pipeline, instance: dg.DagsterInstance) -> dict[str, int
     done = {"recorded": 0, "settled": 0}
     with pipeline.transaction() as connection:
         unfinished = batches.unfinished_batches(connection)
+    errors: list[Exception] = []
     for batch in unfinished:
-        verdict = _verdict(batch, instance)
-        with pipeline.transaction() as connection:
-            if verdict is None:
-                done["recorded"] += lifecycle.record_batch(connection, batch.id) if batch.run_id else 0
-            else:
-                run_id, end = verdict
-                isolating = pipeline.limits.isolating_losses
-                done["settled"] += settlement.settle(
-                    connection, batch.id, run_id=run_id, end=end, isolating_losses=isolating
-                )
+        try:
+            _reconcile_batch(pipeline, batch, _verdict(batch, instance), done=done)
+        except Exception as error:  # one batch's error must not hold up the others
+            errors.append(error)
+    if errors:
+        raise ExceptionGroup(f"{len(errors)} of {len(unfinished)} batches could not be reconciled", errors)
     return done
+
+
+def _reconcile_batch(
+    pipeline: Pipeline, batch: UnfinishedBatch, verdict: tuple[str, RunEnd] | None, *, done: dict[str, int]
+) -> None:
+    with pipeline.transaction() as connection:
+        if verdict is None:
+            done["recorded"] += lifecycle.record_batch(connection, batch.id) if batch.run_id else 0
+        else:
+            run_id, end = verdict
+            isolating = pipeline.limits.isolating_losses
+            done["settled"] += settlement.settle(
+                connection, batch.id, run_id=run_id, end=end, isolating_losses=isolating
+            )
 
 
 def _verdict(batch: UnfinishedBatch, instance: dg.DagsterInstance) -> tuple[str, RunEnd] | None:

@@ -100,7 +100,8 @@ def _finite(text: str) -> float:
     return number
 
 
-def _parse_json(body: bytes) -> JsonValue:
+def parse_json(body: bytes) -> JsonValue:
+    """Read JSON as Postgres can keep it; raises InvalidPayload, whose reason is one line."""
     try:
         return json.loads(body.decode("utf-8-sig"), parse_constant=_refuse_constant, parse_float=_finite)
     except UnicodeDecodeError as error:
@@ -120,7 +121,7 @@ def _parse(source: Source, body: bytes, max_bytes: int) -> JsonValue:
         raise InvalidPayload("", f"is too large: {len(body)} bytes, at most {max_bytes} are read")
     if not body.strip():
         raise InvalidPayload("", "is empty")
-    return parse_record(body) if source is Source.GIT else _parse_json(body)
+    return parse_record(body) if source is Source.GIT else parse_json(body)
 
 
 def _repairs(event: SourceEvent) -> str | None:

@@ -1,11 +1,10 @@
 """Source events that come ready made, as somebody types them into the Launchpad: checked like any other payload."""
 
-import json
-
 from pydantic import JsonValue, ValidationError
 
 from neural_pipeline.contracts.events import MAX_REFERENCES, SourceEvent
-from neural_pipeline.sources.intake import Judgement
+from neural_pipeline.sources.errors import InvalidPayload
+from neural_pipeline.sources.intake import Judgement, parse_json
 from neural_pipeline.sources.sanitation import body_of, one_line, repair
 
 
@@ -14,13 +13,15 @@ def judge_source_event(body: bytes, *, max_bytes: int) -> Judgement:
     if len(body) > max_bytes:
         return Judgement("invalid", reason=f"is too large: {len(body)} bytes, at most {max_bytes} are read")
     try:
-        return Judgement("accepted", event=SourceEvent.model_validate(_bounded(_repaired(json.loads(body)))))
+        return Judgement("accepted", event=SourceEvent.model_validate(_bounded(_repaired(parse_json(body)))))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         path = ".".join(map(str, first["loc"])) or "source event"
         return Judgement("invalid", reason=one_line(f"{path}: {first['msg']}"))
-    except (ValueError, RecursionError) as error:
-        return Judgement("invalid", reason=one_line(f"is not JSON: {error}"))
+    except InvalidPayload as error:
+        return Judgement("invalid", reason=one_line(str(error)))
+    except OverflowError:
+        return Judgement("invalid", reason="occurredAt: leaves the calendar")
 
 
 def _repaired(value: JsonValue) -> JsonValue:

@@ -67,7 +67,7 @@ def _merged(old: Identity | None, new: Identity) -> Identity:
 
 _ADOPT = """
 with told as (
-  select distinct on (p.workspace_id, c.commit) p.workspace_id, c.commit, p.actor, p.actor_id, p.canonical_actor_id,
+  select p.id as push_id, p.workspace_id, c.commit, p.actor, p.actor_id, p.canonical_actor_id,
     case when lower(p.metadata ->> 'headAuthorLogin') = lower(p.actor ->> 'name')
       then p.metadata ->> 'headAuthorName' end as author_name
   from lightfast_workspace_neural_observations p
@@ -76,8 +76,7 @@ with told as (
     from jsonb_array_elements(p.source_references) r where r ->> 'type' = 'commit'
   ) c
   where p.id = any(:pushes) and p.actor ->> 'id' ~ '^[0-9]+$'
-  order by p.workspace_id, c.commit, p.id
-), adopted as (
+), matching as (
   select o.id, t.* from told t
   join lightfast_workspace_neural_observations o
     on o.workspace_id = t.workspace_id and o.source = 'vercel' and o.source_references @> t.commit
@@ -85,6 +84,8 @@ with told as (
     and (lower(t.actor ->> 'name') in (lower(o.actor ->> 'id'), lower(o.actor ->> 'name'))
       or lower(t.author_name) in (lower(o.actor ->> 'id'), lower(o.actor ->> 'name')))
   order by o.id for update of o
+), adopted as (
+  select distinct on (id) * from matching order by id, push_id
 )
 update lightfast_workspace_neural_observations o
 set actor = t.actor || o.actor || jsonb_build_object('id', t.actor ->> 'id'), actor_id = t.actor_id,

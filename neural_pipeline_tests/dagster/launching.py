@@ -157,6 +157,11 @@ class Site:
         """Return the lifecycle row of an execution."""
         return self.row("select * from lightfast_workspace_workflow_runs where event_id = :id", id=event_id)
 
+    def reason_of(self, event_id: int) -> str:
+        """Return why a capture kept its event out, or else the status of its output."""
+        output = self.run_of(event_id)["output"]
+        return output.get("reason", output["status"])
+
     def statuses(self) -> list[str]:
         """Return the states of the captures, in the order of their events."""
         sql = """

@@ -33,8 +33,6 @@ def test_nothing_set_gives_the_documented_defaults(tmp_path: Path) -> None:
         "capture_max_batch_bytes": 33_554_432,
         "capture_chunk": 500,
         "max_open_batches": 2,
-        "sensor_interval_seconds": 1,
-        "reconcile_interval_seconds": 5,
         "significance_threshold": 40,
         "git_significance_threshold": 30,
         "cluster_affinity_threshold": 60.0,

@@ -24,6 +24,9 @@ STEP = "store"
 _PATIENCE = (0.1, 0.5, 1.0, 2.0, 5.0)
 """Seconds waited before a chunk is repeated that a lost connection, a deadlock or a conflict threw back."""
 
+_CODES_OF_DATA = ("P0", "54")
+"""SQLSTATE classes: raised by a trigger, program limit exceeded."""
+
 _OBSERVATION_KEYS = ("obs_source_id_idx", "obs_external_id_idx")
 """The external id is derived from the source id: whichever index Postgres looks at first."""
 
@@ -81,10 +84,10 @@ class Persistence:
             try:
                 with self.engine.begin() as connection:
                     self._write(connection, chunk, last_of)
-            except (DataError, IntegrityError) as error:
-                return error
-            except (OperationalError, InterfaceError):
-                if pause is None:
+            except DBAPIError as error:
+                if _is_fault_of_data(error):
+                    return error
+                if pause is None or not isinstance(error, OperationalError | InterfaceError):
                     raise
                 self.report.repeats += 1
                 time.sleep(pause)
@@ -139,6 +142,12 @@ class Persistence:
                 case Failure() as failure:
                     self.report.outcomes["failed"] += 1
                     self.report.failures.append((one.event.id, failure))
+
+
+def _is_fault_of_data(error: DBAPIError) -> bool:
+    """Tell what an event's own data bring about, refusals of triggers and exceeded limits of Postgres included."""
+    code = str(getattr(error.orig, "pgcode", None) or "")
+    return isinstance(error, DataError | IntegrityError) or code.startswith(_CODES_OF_DATA)
 
 
 def _verdict_on(error: DBAPIError) -> Filtered | Failure:
