@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -25,7 +25,9 @@ def checkout_root(start: Path) -> Path:
 
 
 def _default_home() -> Path:
-    return checkout_root(Path.cwd()) / ".neural"
+    """The project's own folder, wherever a command is called; an installed package has none and takes the caller's."""
+    own = Path(__file__).resolve().parents[1]
+    return (own if (own / "pyproject.toml").exists() else checkout_root(Path.cwd())) / ".neural"
 
 
 class Settings(BaseSettings):
@@ -61,7 +63,12 @@ class Settings(BaseSettings):
         default=32 * _MEGABYTE, ge=1024, description="Most bytes of events one capture run starts with."
     )
     capture_chunk: int = Field(default=500, ge=1, le=10_000, description="Events committed in one transaction.")
-    max_open_batches: int = Field(default=2, ge=1, le=64, description="Open batches per workflow.")
+    max_open_batches: int = Field(
+        default=2,
+        ge=1,
+        le=64,
+        description="Open batches per workflow; Dagster runs as many at once as dagster.yaml says (2).",
+    )
     significance_threshold: int = Field(
         default=40, ge=0, le=100, description="Score from which an event becomes an observation."
     )
@@ -93,7 +100,10 @@ class Settings(BaseSettings):
         default=30, ge=0, le=3600, description="Seconds that running batches are given at shutdown."
     )
     run_max_seconds: int = Field(
-        default=110, ge=5, le=86_400, description="Seconds after which a run ends itself as timed out."
+        default=110,
+        ge=5,
+        le=240,
+        description="Seconds after which a run takes no further chunk and leaves the rest to the next one.",
     )
 
     @classmethod
@@ -127,12 +137,6 @@ class Settings(BaseSettings):
     @classmethod
     def _split(cls, value: Any) -> Any:
         return _listed(value) if isinstance(value, str) else value
-
-    @model_validator(mode="after")
-    def _chunk_fits(self) -> Self:
-        if self.capture_chunk > self.capture_max_batch:
-            raise ValueError("NEURAL_CAPTURE_CHUNK must not exceed NEURAL_CAPTURE_MAX_BATCH")
-        return self
 
 
 def masked_url(url: str) -> str:

@@ -1,6 +1,7 @@
 """A real Postgres for the session, and for each test that asks a database of its own, cloned from a template."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -26,6 +27,12 @@ def _no_settings_from_outside() -> Iterator[None]:
     kept |= {name: os.environ.pop(name) for name in ("DATABASE_URL", "DAGSTER_HOME") if name in os.environ}
     yield
     os.environ.update(kept)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _interruptible() -> None:
+    """Started in the background of a shell, a process ignores SIGINT, and so would all that tests start."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

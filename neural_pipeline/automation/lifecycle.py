@@ -8,7 +8,7 @@ import dagster as dg
 from neural_pipeline.resources import Pipeline
 from neural_pipeline.store import batches, settlement
 from neural_pipeline.store.settlement import RunEnd
-from neural_pipeline.workflows.observation_capture.job import BATCH_TAG
+from neural_pipeline.workflows.observation_capture.job import batch_named
 
 ENDS = {
     dg.DagsterRunStatus.SUCCESS: RunEnd.SUCCESS,
@@ -25,8 +25,8 @@ def record_run(pipeline: Pipeline, run: dg.DagsterRun, status: dg.DagsterRunStat
             settlement.record_run(connection, run.run_id)
             return
         held = set(batches.batches_of(connection, run.run_id))
-        asked_for = {int(tag)} if (tag := run.tags.get(BATCH_TAG)) else set[int]()
-        for batch_id in sorted(held | asked_for):
+        asked_for = batch_named(run.tags)
+        for batch_id in sorted(held | ({asked_for} if asked_for else set())):
             settlement.settle(
                 connection,
                 batch_id,

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -16,6 +17,9 @@ from neural_pipeline.postgres.binaries import bundled_program
 from neural_pipeline.postgres.target import resolve_database
 from neural_pipeline.settings import Settings
 
+OWN_FOLDERS = ("postgres", "dagster", "logs")
+"""What this program makes in its home folder."""
+
 
 def psql(context: typer.Context) -> None:
     """Open psql on the database; what follows is passed on: neural db psql -c "select 1"."""
@@ -24,9 +28,13 @@ def psql(context: typer.Context) -> None:
     finished = subprocess.run(
         [bundled_program("psql"), *context.args],
         check=False,
-        env={**os.environ, **_address(target.url)},
+        env={**_without_own_address(), **_address(target.url)},
     )
     raise typer.Exit(finished.returncode)
+
+
+def _without_own_address() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("PG")}
 
 
 def _address(url: URL) -> dict[str, str]:
@@ -41,12 +49,18 @@ def _address(url: URL) -> dict[str, str]:
 def remove(
     *, yes: Annotated[bool, typer.Option("--yes", help="Do it: all data of this installation is lost.")] = False
 ) -> None:
-    """Stop the embedded server and delete the folder of all data, which `neural settings` names as home."""
+    """Stop the embedded server and delete all data of this installation; other files in its home folder stay."""
     target = resolve_database(Settings.load())
     if not target.embedded:
         raise Refusal("DATABASE_URL names a database that is not ours to remove")
     if not yes:
         raise Refusal(f"this deletes {target.home} with all data: say --yes if that is meant")
+    if not (target.home / "postgres").exists():
+        raise Refusal(f"there is no data of this program in {target.home}")
     server.stop(target.home)
-    shutil.rmtree(target.home, ignore_errors=True)
-    say(f"removed {target.home}")
+    for folder in (target.home / name for name in OWN_FOLDERS):
+        if folder.exists():
+            shutil.rmtree(folder)
+    with suppress(OSError):  # something of somebody else's is left in it
+        target.home.rmdir()
+    say(f"removed the data in {target.home}")

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from sqlalchemy import Engine
 
 from neural_pipeline.cli import showcase
-from neural_pipeline.cli.daemon import daemon_command, kept_running
+from neural_pipeline.cli.daemon import daemon_command, kept_running, let_runs_finish
 from neural_pipeline.cli.documents import Delivery, Kind
 from neural_pipeline.cli.environment import deployment_file, process_environment
 from neural_pipeline.cli.ingest import Desk, Intake, commits, take_in
@@ -47,7 +47,7 @@ def demo(
 ) -> None:
     """Run the whole pipeline once: Postgres, Dagster's daemon, sample webhooks and git history, and show the result."""
     settings = Settings.load()
-    with own_server(settings, keep=True) as target, only_daemon(target):
+    with own_server(settings, keep=True) as target, only_daemon(target) as place:
         engine = engine_for(target.url)
         _make_workspaces(engine, settings)
         _load_history(engine, settings, repo)
@@ -58,6 +58,7 @@ def demo(
         with kept_running(command, environment=process_environment(target), folder=target.home, log=log) as process:
             say(f"Dagster's daemon works on them; its log is {log}")
             _wait_for_captures(engine, process, log)
+            let_runs_finish(place, seconds=settings.drain_seconds, is_impatient=lambda: False)
     showcase.show(engine, WORKSPACE)
     showcase.show_where_to_look(settings)
 

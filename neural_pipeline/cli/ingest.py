@@ -170,7 +170,7 @@ def chunks(deliveries: Iterator[Delivery]) -> Iterator[list[Delivery]]:
 
 def _login_name() -> str:
     try:
-        return getpass.getuser()
+        return getpass.getuser().encode("utf-8", "replace").decode()
     except (OSError, KeyError, ImportError):  # an account without a name: which error depends on the version
         return "unknown"
 

@@ -23,10 +23,12 @@ def keep(command: Sequence[str], *, patience: float) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _hear_nothing)
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+    family: list[psutil.Process] = []
+    # Looked up while the child lives: when it is gone, nobody knows any more whose children its own were.
     while child.poll() is None and not _parent_is_done():
-        pass
-    family = _family(child.pid)
+        family = _family(child.pid) or family
     if child.poll() is None:
+        family = _family(child.pid) or family
         child.send_signal(signal.SIGINT)
         _await(child, patience)
     _end(family)

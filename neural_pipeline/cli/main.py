@@ -27,7 +27,7 @@ _COMMANDS = {
 _HELP = (
     "Turn engineering events into a searchable memory and look at the record of that work.\n\n"
     "Exit codes: 0 done; 1 a payload was invalid, or what was asked for is not there; 2 wrong usage or unusable input; "
-    "3 the database is not running (`neural db status`); 4 the database cannot be used; 70 an unexpected error; "
+    "3 `neural db status`: it does not run; 4 the database cannot be used; 70 an unexpected error; "
     "130 interrupted."
 )
 

@@ -1,7 +1,6 @@
 """Files, folders and standard input as deliveries, in bounded memory. What a document means is `documents`."""
 
 import os
-import stat
 import sys
 from collections.abc import Iterator
 from itertools import chain
@@ -39,7 +38,7 @@ def _files_below(folder: Path) -> list[Path]:
     found = (
         Path(place) / name for place, _, names in os.walk(folder) for name in names if Path(name).suffix in _SUFFIXES
     )
-    return sorted(file for file in found if stat.S_ISREG(file.stat().st_mode))
+    return sorted(file for file in found if file.is_file())
 
 
 def read_files(files: list[Path], *, given: Kind | None) -> Iterator[Delivery]:

@@ -9,6 +9,7 @@ from rich.table import Table
 from sqlalchemy import Engine, RowMapping
 
 from neural_pipeline.cli.output import cell, console, lines_of, say, table
+from neural_pipeline.cli.up import address_of
 from neural_pipeline.settings import Settings
 from neural_pipeline.store.sql import rows
 from neural_pipeline.store.summaries import runs_by_state, telling_observation, unexplained
@@ -41,7 +42,7 @@ def show(engine: Engine, workspace_id: str) -> None:
 
 def show_where_to_look(settings: Settings) -> None:
     """Print where to go from here."""
-    address = f"http://{settings.webserver_host}:{settings.webserver_port}"
+    address = address_of(settings.webserver_host, settings.webserver_port)
     say("Where to look:")
     say(f"  make up                      then {address}/runs: every run with its ops, counts and failures")
     say("  .venv/bin/neural runs list   the job history; `neural runs show ID` shows one execution in full")

@@ -14,7 +14,8 @@ from types import FrameType
 from typing import Annotated
 
 import typer
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
 
 from neural_pipeline.cli.daemon import (
     DaemonRunsAlready,
@@ -73,7 +74,7 @@ def own_server(settings: Settings, *, keep: bool = False) -> Generator[Target]:
 
 def up(
     port: Annotated[
-        int | None, typer.Option(help="Port of the user interface. Default: NEURAL_WEBSERVER_PORT.")
+        int | None, typer.Option(min=1, max=65535, help="Port of the user interface. Default: NEURAL_WEBSERVER_PORT.")
     ] = None,
 ) -> None:
     """Start everything and keep it running: Postgres, migrations, Dagster's daemon and user interface.
@@ -88,7 +89,7 @@ def up(
         command = development_command(deployment_file("workspace.yaml"), host=host, port=number)
         with kept_running(command, environment=process_environment(target), folder=target.home, log=log) as process:
             say(f"starting Dagster; its log is {log}")
-            _serve(process, f"http://{host}:{number}", log, interruptions)
+            _serve(process, address_of(host, number), log, interruptions, place=place)
             _drain(place, settings.drain_seconds, interruptions)
     say("stopped")
 
@@ -113,7 +114,14 @@ def _require_free(host: str, port: int) -> None:
             raise Refusal(f"port {port} on {host} cannot be used ({error.strerror}): choose one with --port") from None
 
 
-def _serve(process: subprocess.Popen[bytes], address: str, log: Path, interruptions: Interruptions) -> None:
+def address_of(host: str, port: int) -> str:
+    """Return the address of the user interface."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _serve(
+    process: subprocess.Popen[bytes], address: str, log: Path, interruptions: Interruptions, *, place: Connection
+) -> None:
     """Say when the user interface answers, then wait until the user wants to stop or Dagster does."""
     deadline = time.monotonic() + _READY_WITHIN
     ready = False
@@ -125,12 +133,23 @@ def _serve(process: subprocess.Popen[bytes], address: str, log: Path, interrupti
             say(f"ready: {address} (Ctrl-C stops it)")
         if not ready and time.monotonic() > deadline:
             raise Refusal(f"no answer within {_READY_WITHIN:.0f} seconds: see {log}", ExitCode.UNEXPECTED)
+        _require_place(place)
         time.sleep(0.5)
 
 
-def _answers(address: str) -> bool:
+def _require_place(place: Connection) -> None:
+    """The daemon's place is a lock of this connection: without it, another daemon could start beside this one."""
     try:
-        with urllib.request.urlopen(f"{address}/server_info", timeout=2) as response:  # noqa: S310 - our own server
+        place.execute(text("select 1"))
+    except DBAPIError:
+        reason = "the connection to the database was lost, and with it the right to be its only daemon"
+        raise Refusal(f"{reason}: start again", ExitCode.DATABASE) from None
+
+
+def _answers(address: str) -> bool:
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with direct.open(f"{address}/server_info", timeout=2) as response:
             return response.status == HTTPStatus.OK
     except OSError:
         return False

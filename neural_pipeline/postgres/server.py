@@ -107,7 +107,8 @@ def status(home: Path) -> ServerStatus:
 def server_url(home: Path, database: str) -> URL:
     """Return the URL of a database on the server of `home`; whether it runs does not matter."""
     socket = str(Folders.of(home).socket)
-    return URL.create("postgresql+psycopg2", username="postgres", database=database, query={"host": socket})
+    # The port names the socket's file; said, so that nobody's PGPORT does.
+    return URL.create("postgresql+psycopg2", username="postgres", port=5432, database=database, query={"host": socket})
 
 
 @contextmanager

@@ -30,7 +30,7 @@ _GITHUB_HOSTS = frozenset({"github.com", "www.github.com", "ssh.github.com"})
 # A repository's own configuration may name programs; none of these settings lets git start one or reach the network.
 _GIT = (
     "git", "--no-pager", "-c", "core.fsmonitor=false", "-c", "log.showSignature=false", "-c", "core.quotePath=false",
-    "-c", "log.showRoot=true", "-c", "protocol.allow=never",
+    "-c", "log.showRoot=true", "-c", "diff.orderFile=/dev/null", "-c", "protocol.allow=never",
 )  # fmt: skip
 _LOG = (
     "log", "-z", "--reverse", "--raw", "--no-renames", "--no-relative", "--no-ext-diff", "--no-textconv", "--no-color",

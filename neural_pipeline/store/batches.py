@@ -249,6 +249,19 @@ def fence(connection: Connection, token: Token) -> None:
         raise BatchLost(f"batch {token.batch_id} no longer belongs to run {token.run_id}")
 
 
+def hold_alone(connection: Connection, token: Token) -> None:
+    """Hold the batch against everybody, the recorder included, or raise BatchLost: for taking events off it.
+
+    A recorder that reads facts while they are taken back would bring the rows of waiting events to running.
+    """
+    sql = """
+    select 1 from event_batches
+    where id = :batch_id and run_id = :run_id and epoch = :epoch and state = 'running' for update
+    """
+    if scalar(connection, sql, batch_id=token.batch_id, run_id=token.run_id, epoch=token.epoch) is None:
+        raise BatchLost(f"batch {token.batch_id} no longer belongs to run {token.run_id}")
+
+
 def count_stale_write(connection: Connection, token: Token) -> None:
     """Count a write that the fence turned away."""
     sql = "update event_batches set stale_writes = stale_writes + 1 where id = :batch_id"

@@ -13,6 +13,9 @@ from neural_pipeline.sources.intake import Judgement
 from neural_pipeline.store import inbox
 from neural_pipeline.store.sql import record_set, rows, run, storable
 
+MAX_DELIVERY_ID = 191
+"""The width of the column."""
+
 MAX_HEADER = 8_000
 """Characters kept of a header's name or value."""
 
@@ -53,7 +56,7 @@ def admit(connection: Connection, receipts: Sequence[Receipt], *, channel: Chann
     """Store payloads and append an execution for each accepted one; one admission per receipt, in their order."""
     if not receipts:
         return []
-    receipts = _refuse_unknown_workspaces(connection, receipts)
+    receipts = _refuse_unknown_workspaces(connection, list(map(_refuse_long_id, receipts)))
     intake_id = _open_intake(connection)
     payload_ids = _keep(connection, receipts, intake_id=intake_id)
     appended = inbox.append(connection, _executions(receipts, payload_ids, channel=channel))
@@ -69,6 +72,14 @@ def _refuse_unknown_workspaces(connection: Connection, receipts: Sequence[Receip
     sql = "select id from lightfast_org_workspaces where id = any(:named)"
     known = {row["id"] for row in rows(connection, sql, named=named)}
     return [receipt if receipt.workspace_id in known else _homeless(receipt) for receipt in receipts]
+
+
+def _refuse_long_id(receipt: Receipt) -> Receipt:
+    """Cutting an id would make different deliveries one."""
+    if len(receipt.delivery_id) <= MAX_DELIVERY_ID or receipt.judgement.disposition != "accepted":
+        return receipt
+    reason = f"its delivery id has {len(receipt.delivery_id)} characters, at most {MAX_DELIVERY_ID} are kept"
+    return replace(receipt, judgement=Judgement(disposition="invalid", event=None, reason=reason))
 
 
 def _homeless(receipt: Receipt) -> Receipt:

@@ -31,6 +31,9 @@ def upgrade(engine: Engine, *, wait_seconds: float = 60.0) -> bool:
         with engine.begin() as connection:
             scalar(connection, "select pg_advisory_xact_lock(hashtext('neural.upgrade'))")
             before = current_revision(connection)
+            if before not in (None, SCHEMA_REVISION):
+                # No run takes a batch between the count and the migration.
+                run(connection, "lock table event_batches in share row exclusive mode")
             _refuse_the_future(before)
             if before is None or not running_batches(connection) or before == SCHEMA_REVISION:
                 return _bring_up(connection, before)

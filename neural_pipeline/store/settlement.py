@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from enum import StrEnum
 
+from pydantic import JsonValue
 from sqlalchemy import Connection, RowMapping
 
 from neural_pipeline.contracts.functions import FunctionId
 from neural_pipeline.contracts.lifecycle import Cause
 from neural_pipeline.contracts.workflows import failure_output, parse_input
 from neural_pipeline.store import lifecycle
-from neural_pipeline.store.batches import Token, fence
+from neural_pipeline.store.batches import Token, hold_alone
 from neural_pipeline.store.sql import record_set, rows, run
 
 STEP = "run"
@@ -56,7 +57,10 @@ def settle(connection: Connection, batch_id: int, *, run_id: str, end: RunEnd, i
 
 
 def release(connection: Connection, event_ids: Sequence[int]) -> None:
-    """Let events wait again that a run took and did not get to: neither an attempt nor a loss is counted."""
+    """Let events wait again that a run took and did not get to: neither an attempt nor a loss is counted.
+
+    The caller holds the batch alone.
+    """
     sql = """
     update incoming_events set batch_id = null, begun_at = null where id = any(:ids) and outcome is null
     """
@@ -107,15 +111,22 @@ def _give_up(connection: Connection, event: RowMapping) -> None:
     """Fail an event whose runs keep dying though it stands alone."""
     message = f"its worker died {event['losses'] + 1} times, the last time with this event alone in its batch"
     # The input, not the payload: what kills workers may be that the payload cannot be read.
-    output = failure_output(FunctionId(event["function_id"]), parse_input(event["input"]), error=message, step=STEP)
+    output = _lost_output(event["function_id"], event["input"], message)
     sql = """
     update incoming_events
     set outcome = 'failed', outcome_at = clock_timestamp(), error_message = :message, cause = :cause,
       losses = losses + 1, output = cast(:output as jsonb)
     where id = :id
     """
-    output_json = record_set([output.to_json()])[1:-1]
-    run(connection, sql, id=event["id"], message=message, cause=Cause.WORKER_LOST, output=output_json)
+    run(connection, sql, id=event["id"], message=message, cause=Cause.WORKER_LOST, output=record_set([output])[1:-1])
+
+
+def _lost_output(function_id: str, stored_input: object, message: str) -> dict[str, JsonValue]:
+    try:
+        output = failure_output(FunctionId(function_id), parse_input(stored_input), error=message, step=STEP)
+    except ValueError:  # an input that this program cannot read must not keep the batch open for ever
+        return {"inngestFunctionId": function_id, "status": "failure", "error": message, "step": STEP}
+    return output.to_json()
 
 
 def hand_back(connection: Connection, token: Token) -> None:
@@ -123,7 +134,7 @@ def hand_back(connection: Connection, token: Token) -> None:
 
     Raises BatchLost where the batch is not the run's any more.
     """
-    fence(connection, token)
+    hold_alone(connection, token)
     _close(connection, token.batch_id, reason="handed_back")
     unfinished = _unfinished(connection, token.batch_id)
     release(connection, [row["id"] for row in unfinished])

@@ -2,11 +2,13 @@
 
 import time
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from neural_pipeline.contracts.events import SourceEvent
 from neural_pipeline.workflows.observation_capture import analysis, persist
+from neural_pipeline.workflows.observation_capture import job as job_module
 from neural_pipeline.workflows.observation_capture.classification import Classification
 from neural_pipeline.workflows.observation_capture.identity import external_id
 from neural_pipeline_tests.building import source_event
@@ -145,14 +147,18 @@ def test_an_event_whose_observation_appeared_meanwhile_is_a_duplicate(site: Site
 
 
 def test_a_run_leaves_what_it_has_no_time_for_to_a_later_one(site: Site, monkeypatch: pytest.MonkeyPatch):
-    ids = site.ingest(source_event("a"), source_event("b"))
+    site.ingest(source_event("a"), source_event("b"), source_event("c"))
+    monkeypatch.setenv("NEURAL_CAPTURE_CHUNK", "1")
     began = time.monotonic()
     monkeypatch.setattr(persist, "time", SimpleNamespace(monotonic=lambda: began + 1000.0))
     result = site.capture()
     assert metadata_of(result, "store")["left to a later run"] == 2
-    assert site.statuses() == ["queued", "queued"]
-    waiting = site.rows("select batch_id, begun_at, attempt, losses from incoming_events order by id")
-    assert waiting == [{"batch_id": None, "begun_at": None, "attempt": 0, "losses": 0}] * len(ids)
+    assert sorted(site.statuses()) == ["completed", "queued", "queued"]
+    waiting = site.rows(
+        "select batch_id, begun_at, attempt, losses from incoming_events "
+        "where function_id = 'neural.observation.capture' and outcome is null order by id"
+    )
+    assert waiting == [{"batch_id": None, "begun_at": None, "attempt": 0, "losses": 0}] * 2
 
 
 def test_work_waits_for_a_program_that_knows_the_schema(site: Site):
@@ -191,3 +197,32 @@ def test_a_deadlock_is_repeated_without_spending_an_attempt(site: Site):
     assert metadata_of(result, "store")["chunks repeated"] == 1
     assert (site.run_of(id_)["status"], site.run_of(id_)["attempt"]) == ("completed", 1)
     assert site.count("select count(*) from workflow_run_attempts") == 0
+
+
+def test_an_event_that_cannot_be_written_down_fails_alone(site: Site, monkeypatch: pytest.MonkeyPatch):
+    ids = site.ingest(*(source_event(name) for name in ("a", "b", "c")))
+    children = persist.children_of
+
+    def refusing(observation: Any, **rest: Any) -> Any:
+        if observation.source_event.source_id == "b":
+            raise ValueError("no children today")
+        return children(observation, **rest)
+
+    monkeypatch.setattr(persist, "children_of", refusing)
+    assert site.capture().success
+    ends = {run_id: site.run_of(run_id) for run_id in ids}
+    assert [ends[id_]["status"] for id_ in ids] == ["completed", "failed", "completed"]
+    assert ends[ids[1]]["output"]["step"] == "store"
+    assert ends[ids[1]]["error_message"] == "no children today"
+
+
+def test_a_worker_that_dies_over_the_events_has_taken_its_batch(site: Site, monkeypatch: pytest.MonkeyPatch):
+    site.ingest(source_event("a"))
+    monkeypatch.setattr(job_module, "with_events", dies)
+    [request] = site.tick()
+    assert not site.launch(tags=dict(request.tags)).success
+    assert [(batch["state"], batch["run_id"] is None) for batch in site.batches()] == [("running", False)]
+
+
+def dies(*_: Any) -> None:
+    raise MemoryError

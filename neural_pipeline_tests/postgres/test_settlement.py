@@ -245,11 +245,12 @@ def test_what_a_run_could_not_get_to_is_captured_by_the_next_one(engine: Engine,
         ids = waiting(connection, 3)
         token = begun_batch(connection, ids)
         seen = examined(connection, token)
-    report = persistence(engine, token, deadline=0.0).keep(seen, decided(seen))
-    assert (report.released, report.outcomes) == (3, {})
+    report = persistence(engine, token, chunk=1, deadline=0.0).keep(seen, decided(seen))
+    # One chunk is done in any case: a batch that is handed back whole would come again for ever.
+    assert (report.released, report.outcomes) == (2, {"captured": 1})
     with engine.begin() as connection:
         end_run(connection, token)
         [batch_id] = batches.assign(connection, function_id=CAPTURE, limits=LIMITS)
         again = batches.take(connection, batch_id, run_id="run-2", seconds=60)
     assert again is not None
-    assert capture(engine, again).outcomes == {"captured": 3}
+    assert capture(engine, again).outcomes == {"captured": 2}

@@ -6,7 +6,7 @@ import pytest
 
 from neural_pipeline.contracts.events import Actor, Reference, Source, SourceEvent
 from neural_pipeline.contracts.memory import CommitAuthor
-from neural_pipeline.workflows.observation_capture.actors import author_told_by, commits_of, resolve
+from neural_pipeline.workflows.observation_capture.actors import author_told_by, canonical_id, commits_of, resolve
 from neural_pipeline_tests.building import source_event
 
 ADA = Actor(id="ada-l", name="Ada Lovelace")
@@ -73,9 +73,15 @@ def test_an_event_of_github_is_not_changed_by_what_is_known_of_its_commit():
     assert resolve(by(actor), [KNOWN]).canonical_id == "github:9"
 
 
-def test_a_canonical_id_of_a_deployment_fits_its_column():
-    canonical_id = resolve(deployment(Actor(id="x" * 500, name="x")), []).canonical_id
-    assert canonical_id == "github:" + "x" * 184
+def test_a_canonical_id_fits_its_column_and_two_long_ones_stay_two():
+    one = resolve(deployment(Actor(id="x" * 500, name="x")), []).canonical_id
+    other = resolve(deployment(Actor(id="x" * 499 + "y", name="x")), []).canonical_id
+    assert one is not None
+    assert other is not None
+    assert (len(one), len(other)) == (191, 191)
+    assert one.startswith("github:xxx")
+    assert one != other
+    assert canonical_id("git", "x" * 187) == "git:" + "x" * 187
 
 
 def test_the_commits_of_an_event_are_its_references_to_commits():

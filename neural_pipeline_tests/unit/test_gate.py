@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from neural_pipeline.contracts.events import Source
-from neural_pipeline.workflows.observation_capture.gate import Gated, GateKnowledge, Thresholds, gate
+from neural_pipeline.workflows.observation_capture.gate import UNREADABLE, Gated, GateKnowledge, Thresholds, gate
 from neural_pipeline.workflows.observation_capture.logic import Subscription
 from neural_pipeline.workflows.observation_capture.work import CaptureEvent, Failure, Filtered
 from neural_pipeline_tests.building import source_event
@@ -63,10 +63,20 @@ def test_the_reasons_are_asked_in_the_order_of_the_specification():
         ((Subscription("github", is_active=False, events=("pull_request",)),), True),
         ((Subscription("github", is_active=True, events=("issues", "push")),), True),
         ((Subscription("github", is_active=True, events=()),), True),
-        ((Subscription("vercel", is_active=True, events=("pull_request",)),), True),
+        ((Subscription("vercel", is_active=True, events=("pull_request",)),), False),
+        ((Subscription(UNREADABLE, is_active=False, events=()),), True),
         ((Subscription("github", is_active=False, events=("pull_request",)), WANTED), False),
     ],
-    ids=["no integration", "wanted", "inactive", "not wanted", "nothing wanted", "of another provider", "one of two"],
+    ids=[
+        "no integration",
+        "wanted",
+        "inactive",
+        "not wanted",
+        "nothing wanted",
+        "of another provider",
+        "unreadable",
+        "one of two",
+    ],
 )
 def test_where_an_integration_covers_the_resource_its_subscription_decides(
     covering: tuple[Subscription, ...], stopped: bool

@@ -19,7 +19,7 @@ EVENT = source_event("typed").to_json()
 
 def taken_in(connection: Connection, *raw: Any, door: Door | None = None) -> tuple[int | None, list[str]]:
     batch_id, admissions = batch_of_raw_events(
-        connection, raw, workspace_id="ws_test", channel=LAUNCHPAD, door=door or Door()
+        connection, raw, workspace_id="ws_test", channel=LAUNCHPAD, door=door or Door(), limits=LIMITS
     )
     return batch_id, [admission.disposition.value for admission in admissions]
 
@@ -96,3 +96,12 @@ def test_a_held_workspace_is_refused_by_name_and_passed_by_otherwise(connection:
     assert batch_of_due_events(connection, workspace_id=None, limits=LIMITS) is None
     with pytest.raises(WorkspaceHeld, match="ws_test"):
         batch_of_due_events(connection, workspace_id="ws_test", limits=LIMITS)
+
+
+@pytest.mark.usefixtures("workspace")
+def test_events_beyond_the_largest_batch_wait_in_the_inbox(connection: Connection):
+    raw = [source_event(f"typed-{n}").to_json() for n in range(LIMITS.max_events + 3)]
+    batch_id, dispositions = taken_in(connection, *raw)
+    assert set(dispositions) == {"accepted"}
+    on_batch = one(connection, f"select count(*) from incoming_events where batch_id = {batch_id}")["count"]
+    assert on_batch == LIMITS.max_events

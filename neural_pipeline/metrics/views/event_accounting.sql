@@ -66,6 +66,19 @@ join lightfast_workspace_workflow_runs r on r.event_id = e.id
 left join event_batches b on b.id = e.batch_id
 where e.outcome is not null or r.status not in ('queued', 'running')
 union all
+select 'a running workflow run is worked on by a running batch', count(*), count(b.id),
+  count(*) filter (where b.id is null or e.begun_at is null)
+from lightfast_workspace_workflow_runs r
+join incoming_events e on e.id = r.event_id
+left join event_batches b on b.id = e.batch_id and b.state = 'running'
+where r.status = 'running'
+union all
+select 'a captured execution has asked for a summary of its cluster', count(*), count(c.id),
+  count(*) filter (where c.id is null)
+from incoming_events e
+left join incoming_events c on c.parent_event_id = e.id and c.function_id = 'neural.cluster.summary'
+where e.function_id = 'neural.observation.capture' and e.output ->> 'status' = 'success'
+union all
 select 'a captured execution has its observation', count(*), count(o.id), count(*) filter (where o.id is null)
 from incoming_events e
 left join lightfast_workspace_neural_observations o on o.event_id = e.id

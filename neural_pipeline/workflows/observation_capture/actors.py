@@ -5,12 +5,16 @@ numeric id, but only of its own actor: so the two must name the same person (spe
 """
 
 from collections.abc import Sequence
+from hashlib import sha256
 
 from neural_pipeline.contracts.events import Actor, Source, SourceEvent
 from neural_pipeline.contracts.memory import CommitAuthor, ResolvedActor
 
 CommitAuthors = dict[tuple[str, str], list[CommitAuthor]]
 """The known accounts per (workspace id, commit sha)."""
+
+MAX_CANONICAL_ID = 191
+"""The width of the column."""
 
 NOBODY = ResolvedActor(actor=None, canonical_id=None, method="none")
 
@@ -29,6 +33,14 @@ def author_told_by(event: SourceEvent) -> CommitAuthor | None:
     return CommitAuthor(event.actor.id, event.actor.name, (str(named),) if named and is_author else ())
 
 
+def canonical_id(source: str, identity: str) -> str:
+    """Return `source:identity`; one too long for its column ends in a hash, so that nobody is merged with another."""
+    whole = f"{source}:{identity}"
+    if len(whole) <= MAX_CANONICAL_ID:
+        return whole
+    return f"{whole[: MAX_CANONICAL_ID - 17]}-{sha256(whole.encode()).hexdigest()[:16]}"
+
+
 def resolve(event: SourceEvent, authors: Sequence[CommitAuthor]) -> ResolvedActor:
     """Return the canonical actor of an event, given the accounts known for its commits."""
     actor = event.actor
@@ -38,9 +50,9 @@ def resolve(event: SourceEvent, authors: Sequence[CommitAuthor]) -> ResolvedActo
         return _of_deployment(actor, authors)
     if event.source is Source.GIT:
         method = "email" if actor.email else "username"
-        return ResolvedActor(actor, f"git:{actor.id}", method)
+        return ResolvedActor(actor, canonical_id("git", actor.id), method)
     method = "github_id" if _is_number(actor.id) else "username"
-    return ResolvedActor(actor, f"github:{actor.id}", method)
+    return ResolvedActor(actor, canonical_id("github", actor.id), method)
 
 
 def is_same_person(actor: Actor, author: CommitAuthor) -> bool:
@@ -57,5 +69,5 @@ def _is_number(text: str) -> bool:
 def _of_deployment(actor: Actor, authors: Sequence[CommitAuthor]) -> ResolvedActor:
     known = next((author for author in authors if is_same_person(actor, author)), None)
     if known is None:
-        return ResolvedActor(actor, f"github:{actor.id}"[:191], "username")
-    return ResolvedActor(actor.model_copy(update={"id": known.id}), f"github:{known.id}", "commit_sha")
+        return ResolvedActor(actor, canonical_id("github", actor.id), "username")
+    return ResolvedActor(actor.model_copy(update={"id": known.id}), canonical_id("github", known.id), "commit_sha")

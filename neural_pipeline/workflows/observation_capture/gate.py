@@ -14,6 +14,8 @@ from neural_pipeline.workflows.observation_capture.logic import (
 from neural_pipeline.workflows.observation_capture.work import CaptureEvent, Failure, Filtered, Step, each
 
 STEP = "gate"
+UNREADABLE = "unreadable"
+"""The provider of an integration whose configuration cannot be read: it covers its resource and admits nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,8 @@ def _verdict(
     if event.id in knowledge.duplicates:
         return Filtered("duplicate")
     resource = resource_id(event.source_event)
-    covering = knowledge.subscriptions.get((event.workspace_id, resource), ()) if resource else ()
+    found = knowledge.subscriptions.get((event.workspace_id, resource), ()) if resource else ()
+    covering = [one for one in found if one.provider in {event.source_event.source, UNREADABLE}]
     if not is_event_allowed(event.source_event, covering):
         return Filtered("event_not_allowed")
     if significance.score < thresholds.of(event.source_event):

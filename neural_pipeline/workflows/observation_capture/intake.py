@@ -57,7 +57,7 @@ def batch_of_due_events(connection: Connection, *, workspace_id: str | None, lim
 
 
 def batch_of_raw_events(
-    connection: Connection, raw: Sequence[Any], *, workspace_id: str, channel: Channel, door: Door
+    connection: Connection, raw: Sequence[Any], *, workspace_id: str, channel: Channel, door: Door, limits: Limits
 ) -> tuple[int | None, list[Admission]]:
     """Take raw events in and put those that are accepted on a batch; raises WorkspaceHeld before taking any in."""
     batches.lock_assignment(connection, function_id=FUNCTION)
@@ -72,7 +72,9 @@ def batch_of_raw_events(
     if not accepted:
         return None, admissions
     events = batches.waiting_events(connection, accepted)
-    return batches.put_on_batch(connection, events, function_id=FUNCTION, trigger=Trigger.MANUAL), admissions
+    # What does not fit waits in the inbox like any other event.
+    plan = plan_batches(events, slots=1, limits=limits)[0]
+    return batches.put_on_batch(connection, plan, function_id=FUNCTION, trigger=Trigger.MANUAL), admissions
 
 
 def _require_free(connection: Connection, workspace_id: str) -> None:

@@ -4,7 +4,7 @@ The parallel steps prepare findings for each event as if it stood alone; `assign
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -16,7 +16,7 @@ from pydantic import Field
 from neural_pipeline.contracts.memory import NewObservation
 from neural_pipeline.resources import Pipeline
 from neural_pipeline.sources.intake import DEFAULT_ALLOWED
-from neural_pipeline.store import batches
+from neural_pipeline.store import batches, capture_inputs
 from neural_pipeline.store.batches import BatchLost, WorkspaceHeld
 from neural_pipeline.workflows.observation_capture import analysis, reporting
 from neural_pipeline.workflows.observation_capture.analysis import (
@@ -30,7 +30,14 @@ from neural_pipeline.workflows.observation_capture.clusters import ClusterRules
 from neural_pipeline.workflows.observation_capture.gate import Gated, Thresholds
 from neural_pipeline.workflows.observation_capture.gate import gate as pass_gate
 from neural_pipeline.workflows.observation_capture.intake import FUNCTION, Door
-from neural_pipeline.workflows.observation_capture.loading import LaunchRefused, Loaded, Request, Terms, load_request
+from neural_pipeline.workflows.observation_capture.loading import (
+    LaunchRefused,
+    Loaded,
+    Request,
+    Terms,
+    claim,
+    with_events,
+)
 from neural_pipeline.workflows.observation_capture.persist import Persistence
 from neural_pipeline.workflows.observation_capture.recall import (
     KnownAuthors,
@@ -43,6 +50,12 @@ from neural_pipeline.workflows.observation_capture.work import Step
 
 BATCH_TAG = "neural/batch"
 """The run tag that names the batch a sensor has assigned."""
+
+
+def batch_named(tags: Mapping[str, str]) -> int | None:
+    """Return the batch that a run's tags name; what somebody typed there and is no number names none."""
+    tag = tags.get(BATCH_TAG, "")
+    return int(tag) if tag.isascii() and tag.isdigit() else None
 
 
 class Launch(dg.Config):
@@ -169,7 +182,7 @@ def store(context: dg.OpExecutionContext, pipeline: Pipeline, batch: DecidedBatc
         engine=pipeline.engine,
         token=loaded.token,
         decide=partial(_decide_anew, pipeline),
-        chunk=pipeline.settings.capture_chunk,
+        chunk=min(pipeline.settings.capture_chunk, pipeline.settings.capture_max_batch),
         seconds=decisions.seconds,
         deadline=loaded.deadline,
     )
@@ -216,7 +229,7 @@ def _report(context: dg.OpExecutionContext, step: Step[Any], **numbers: int) -> 
 def _load(context: dg.OpExecutionContext, config: Launch, pipeline: Pipeline) -> Loaded:
     request = Request(
         run_id=context.run_id,
-        batch_id=int(tag) if (tag := context.run.tags.get(BATCH_TAG)) else None,
+        batch_id=batch_named(context.run.tags),
         workspace_id=config.workspace_id,
         events=config.events,
         launched_by=context.run.tags.get("user", "dagster"),
@@ -224,9 +237,14 @@ def _load(context: dg.OpExecutionContext, config: Launch, pipeline: Pipeline) ->
     terms = Terms(pipeline.limits, pipeline.settings.run_max_seconds, _door(pipeline))
     try:
         with pipeline.transaction() as connection:
-            return load_request(connection, request, terms)
+            claimed = claim(connection, request, terms)
     except (WorkspaceHeld, LaunchRefused) as refusal:
         raise dg.Failure(str(refusal), allow_retries=False) from refusal
+    if claimed.token is None:
+        return claimed
+    with pipeline.transaction() as connection:
+        rows = capture_inputs.events_of(connection, claimed.token.batch_id)
+    return with_events(claimed, rows)
 
 
 @dg.job(  # pyright: ignore[reportUnknownMemberType] - dagster leaves os.PathLike open

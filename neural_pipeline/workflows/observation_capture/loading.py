@@ -11,7 +11,7 @@ from neural_pipeline.contracts.batching import Limits
 from neural_pipeline.contracts.events import SourceEvent
 from neural_pipeline.contracts.incoming import CapturePayload
 from neural_pipeline.contracts.lifecycle import Trigger
-from neural_pipeline.store import batches, capture_inputs, settlement
+from neural_pipeline.store import batches, settlement
 from neural_pipeline.store.batches import Token
 from neural_pipeline.store.intake import Channel
 from neural_pipeline.store.revision import SCHEMA_REVISION, current_revision
@@ -62,31 +62,39 @@ class Terms:
     door: Door
 
 
-def load_request(connection: Connection, request: Request, terms: Terms) -> Loaded:
-    """Take or make the batch of a run and read its events; raises WorkspaceHeld or LaunchRefused."""
+def claim(connection: Connection, request: Request, terms: Terms) -> Loaded:
+    """Take or make the batch of a run, without its events yet; raises WorkspaceHeld or LaunchRefused.
+
+    The caller commits before it reads the events: a worker that dies over them has taken its batch, and is counted.
+    """
     if request.batch_id is not None:
-        return _load_batch(connection, request.batch_id, request, terms)
+        return _take(connection, request.batch_id, request, terms)
     if request.events:
-        return _load_raw(connection, request, terms)
+        return _claim_raw(connection, request, terms)
     batch_id = batch_of_due_events(connection, workspace_id=request.workspace_id, limits=terms.limits)
     if batch_id is None:
         return Loaded(note="nothing is due")
-    return _load_batch(connection, batch_id, request, terms)
+    return _take(connection, batch_id, request, terms)
 
 
-def _load_raw(connection: Connection, request: Request, terms: Terms) -> Loaded:
+def _claim_raw(connection: Connection, request: Request, terms: Terms) -> Loaded:
     if request.workspace_id is None:
         raise LaunchRefused("events were given without workspace_id: say which workspace they belong to")
     channel = Channel("launchpad", Trigger.MANUAL, request.launched_by)
     batch_id, admissions = batch_of_raw_events(
-        connection, request.events, workspace_id=request.workspace_id, channel=channel, door=terms.door
+        connection,
+        request.events,
+        workspace_id=request.workspace_id,
+        channel=channel,
+        door=terms.door,
+        limits=terms.limits,
     )
     refused = [f"event {n}: {a.reason}" for n, a in enumerate(admissions, start=1) if a.event_id is None]
     note = "; ".join(refused)[:MAX_NOTE] or None
-    return replace(_load_batch(connection, batch_id, request, terms), note=note) if batch_id else Loaded(note=note)
+    return replace(_take(connection, batch_id, request, terms), note=note) if batch_id else Loaded(note=note)
 
 
-def _load_batch(connection: Connection, batch_id: int, request: Request, terms: Terms) -> Loaded:
+def _take(connection: Connection, batch_id: int, request: Request, terms: Terms) -> Loaded:
     token = batches.take(connection, batch_id, run_id=request.run_id, seconds=terms.seconds)
     if token is None:
         return Loaded(note=f"batch {batch_id} is taken or closed: another run has done, or does, its work")
@@ -96,10 +104,11 @@ def _load_batch(connection: Connection, batch_id: int, request: Request, terms: 
     if not request.events:
         batches.top_up(connection, token, function_id=FUNCTION, limits=terms.limits)
     batches.begin(connection, token)
-    return _read(capture_inputs.events_of(connection, batch_id), token, deadline=time.monotonic() + terms.seconds)
+    return Loaded(token, deadline=time.monotonic() + terms.seconds)
 
 
-def _read(rows: Sequence[RowMapping], token: Token, *, deadline: float) -> Loaded:
+def with_events(loaded: Loaded, rows: Sequence[RowMapping]) -> Loaded:
+    """Return what was claimed with its events read from their rows; one that cannot be read is a failure of its own."""
     events: list[CaptureEvent] = []
     unreadable: dict[int, Failure] = {}
     for row in rows:
@@ -111,7 +120,7 @@ def _read(rows: Sequence[RowMapping], token: Token, *, deadline: float) -> Loade
         events.append(
             CaptureEvent(row["id"], row["workspace_id"], row["clerk_org_id"], row["repository_id"], source_event)
         )
-    return Loaded(token, events, unreadable, deadline)
+    return replace(loaded, events=events, unreadable=unreadable)
 
 
 def _stand_in(payload: dict[str, Any]) -> SourceEvent:

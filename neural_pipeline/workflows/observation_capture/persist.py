@@ -14,7 +14,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError
 from neural_pipeline.contracts.lifecycle import Trigger
 from neural_pipeline.contracts.memory import NewObservation
 from neural_pipeline.store import batches, inbox, outcomes, settlement
-from neural_pipeline.store.batches import Token
+from neural_pipeline.store.batches import BatchLost, Token
 from neural_pipeline.store.observations import keep_observations
 from neural_pipeline.workflows.observation_capture.outcomes import cause_of, children_of, metrics_of, output_of
 from neural_pipeline.workflows.observation_capture.verdicts import Decided, Examined
@@ -63,7 +63,8 @@ class Persistence:
         results = {one.event.id: one for one in examined}
         size = self.chunk
         last_of = {one.event.workspace_id: one.event.id for one in decided}
-        while left and time.monotonic() < self.deadline:
+        # The first chunk is done whatever the clock says: a batch that is handed back whole would come again for ever.
+        while left and (len(left) == len(decided) or time.monotonic() < self.deadline):
             chunk = left[:size]
             error = self._commit(chunk, last_of)
             if error is None:
@@ -78,8 +79,8 @@ class Persistence:
         self._release([one.event.id for one in left])
         return self.report
 
-    def _commit(self, chunk: Sequence[Decided], last_of: dict[str, int]) -> DBAPIError | None:
-        """Commit a chunk; return the error if its data are at fault, repeat it if the circumstances are."""
+    def _commit(self, chunk: Sequence[Decided], last_of: dict[str, int]) -> Exception | None:
+        """Commit a chunk; return the error if its events are at fault, repeat it if the circumstances are."""
         for pause in (*_PATIENCE, None):
             try:
                 with self.engine.begin() as connection:
@@ -91,6 +92,10 @@ class Persistence:
                     raise
                 self.report.repeats += 1
                 time.sleep(pause)
+            except BatchLost:
+                raise
+            except Exception as error:  # an event that cannot be written is found like one that Postgres refuses
+                return error
             else:
                 self._count(chunk)
                 return None
@@ -127,7 +132,7 @@ class Persistence:
         """Leave to a later run what this one has no time for."""
         if event_ids:
             with self.engine.begin() as connection:
-                batches.fence(connection, self.token)
+                batches.hold_alone(connection, self.token)
                 settlement.release(connection, event_ids)
             self.report.released = len(event_ids)
 
@@ -150,11 +155,12 @@ def _is_fault_of_data(error: DBAPIError) -> bool:
     return isinstance(error, DataError | IntegrityError) or code.startswith(_CODES_OF_DATA)
 
 
-def _verdict_on(error: DBAPIError) -> Filtered | Failure:
+def _verdict_on(error: Exception) -> Filtered | Failure:
     """An observation that exists makes its event a duplicate; anything else that Postgres refuses is a failure."""
     if isinstance(error, IntegrityError) and any(name in str(error.orig) for name in _OBSERVATION_KEYS):
         return Filtered("duplicate")
-    return failure_of(error.orig if isinstance(error.orig, Exception) else error, step=STEP)
+    orig = error.orig if isinstance(error, DBAPIError) else None
+    return failure_of(orig if isinstance(orig, Exception) else error, step=STEP)
 
 
 def _failed_attempt(failure: Failure) -> outcomes.FailedAttempt:

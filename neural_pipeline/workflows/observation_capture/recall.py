@@ -15,7 +15,7 @@ from neural_pipeline.contracts.integrations import (
 from neural_pipeline.store import capture_inputs
 from neural_pipeline.workflows.observation_capture.actors import CommitAuthors, commits_of
 from neural_pipeline.workflows.observation_capture.clusters import ClusterRules, ClusterSet
-from neural_pipeline.workflows.observation_capture.gate import GateKnowledge
+from neural_pipeline.workflows.observation_capture.gate import UNREADABLE, GateKnowledge
 from neural_pipeline.workflows.observation_capture.logic import Subscription, resource_id
 from neural_pipeline.workflows.observation_capture.verdicts import Examined, Findings, Memory
 from neural_pipeline.workflows.observation_capture.work import CaptureEvent
@@ -46,7 +46,7 @@ def _subscription(row: RowMapping) -> Subscription:
     try:
         config = parse_source_config(row["source_config"])
     except ValueError:
-        return Subscription("unknown", is_active=False, events=())
+        return Subscription(UNREADABLE, is_active=False, events=())
     return Subscription(config.source_type, row["is_active"], config.sync.events)
 
 
