@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, text
 
 from neural_pipeline.contracts.batching import Limits
 from neural_pipeline.contracts.functions import FunctionId
-from neural_pipeline.store import batches
+from neural_pipeline.store import batches, lifecycle, settlement
 from neural_pipeline.store.batches import BatchLost, Token
 from neural_pipeline.store.settlement import hand_back
 from neural_pipeline_tests.building import (
@@ -171,6 +171,23 @@ def test_settling_waits_for_a_writer_behind_the_fence_and_the_next_writer_is_tur
         assert settling.result() is True
     with engine.begin() as writer, pytest.raises(BatchLost):
         batches.fence(writer, token)
+
+
+def test_the_recorder_waits_for_events_that_are_taken_off_a_batch_and_leaves_them_queued(
+    engine: Engine, workspace: str
+) -> None:
+    with engine.begin() as connection:
+        ids = waiting(connection, 2)
+        token = begun_batch(connection, ids)
+    with ThreadPoolExecutor(1) as pool:
+        with engine.begin() as worker:
+            batches.hold_alone(worker, token)
+            recording = pool.submit(in_transaction, engine, lambda one: lifecycle.record_batch(one, token.batch_id))
+            settlement.release(worker, ids)
+            assert waits_for_a_lock(recording)
+        assert recording.result() == 0
+    with engine.begin() as connection:
+        assert [run_of(connection, id_)["status"] for id_ in ids] == ["queued", "queued"]
 
 
 def test_two_writers_of_one_run_do_not_wait_for_each_other(engine: Engine, workspace: str) -> None:
