@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from types import FrameType
 
 import psutil
@@ -23,12 +23,11 @@ def keep(command: Sequence[str], *, patience: float) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _hear_nothing)
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
-    family: list[psutil.Process] = []
-    # Looked up while the child lives: when it is gone, nobody knows any more whose children its own were.
+    family = _family(child.pid)
+    # Remembered from before: once the child is dead, nobody knows any more whose children its own were.
     while child.poll() is None and not _parent_is_done():
-        family = _family(child.pid) or family
+        family = {process for process in family | _family(child.pid) if process.is_running()}
     if child.poll() is None:
-        family = _family(child.pid) or family
         child.send_signal(signal.SIGINT)
         _await(child, patience)
     _end(family)
@@ -45,13 +44,13 @@ def _parent_is_done() -> bool:
     return bool(readable) and not os.read(sys.stdin.fileno(), 1)
 
 
-def _family(pid: int) -> list[psutil.Process]:
+def _family(pid: int) -> set[psutil.Process]:
     """The process and all it has started: run workers outlive a code server that is killed."""
     try:
         first = psutil.Process(pid)
-        return [first, *first.children(recursive=True)]
+        return {first, *first.children(recursive=True)}
     except psutil.NoSuchProcess:
-        return []
+        return set()
 
 
 def _await(child: subprocess.Popen[bytes], seconds: float) -> None:
@@ -60,7 +59,7 @@ def _await(child: subprocess.Popen[bytes], seconds: float) -> None:
         time.sleep(0.1)
 
 
-def _end(family: Sequence[psutil.Process]) -> None:
+def _end(family: Iterable[psutil.Process]) -> None:
     """End what is left; psutil knows a reused pid by its start time and leaves it alone."""
     left = [process for process in family if process.is_running()]
     for process in left:
