@@ -105,6 +105,47 @@ class Settings(BaseSettings):
         le=240,
         description="Seconds after which a run takes no further chunk and leaves the rest to the next one.",
     )
+    capture_timeout_seconds: int = Field(
+        default=300, ge=10, le=3600, description="Seconds a capture run may take; then its batch is taken from it."
+    )
+    profile_timeout_seconds: int = Field(default=120, ge=10, le=3600, description="The same for profile updates.")
+    summary_timeout_seconds: int = Field(default=180, ge=10, le=3600, description="The same for cluster summaries.")
+    extraction_timeout_seconds: int = Field(
+        default=300, ge=10, le=3600, description="The same for model-extracted entities."
+    )
+    lease_seconds: int = Field(
+        default=30, ge=3, le=600, description="Seconds without a sign of life after which a worker counts as lost."
+    )
+    isolating_losses: int = Field(
+        default=3, ge=1, le=10, description="Lost workers after which an event stands alone in its batch."
+    )
+    capture_retries: int = Field(
+        default=3, ge=0, le=20, description="Attempts a failed capture gets beside its first one."
+    )
+    profile_retries: int = Field(default=2, ge=0, le=20, description="The same for profile updates.")
+    summary_retries: int = Field(default=2, ge=0, le=20, description="The same for cluster summaries.")
+    extraction_retries: int = Field(default=2, ge=0, le=20, description="The same for model-extracted entities.")
+    retry_base_seconds: float = Field(
+        default=10.0, ge=0, le=3600, description="Longest pause before the second attempt; it doubles with each one."
+    )
+    retry_max_seconds: float = Field(default=600.0, ge=0, le=86_400, description="Longest pause between two attempts.")
+    max_wait_seconds: int = Field(
+        default=900, ge=10, description="Seconds no due event should wait; beyond it `neural doctor` complains."
+    )
+    keep_payload_days: int = Field(
+        default=30, ge=1, description="Days the payloads of completed and cancelled executions are kept."
+    )
+    keep_failed_payload_days: int = Field(
+        default=90, ge=1, description="Days the payloads of failed executions and of refused deliveries are kept."
+    )
+    keep_run_days: int = Field(
+        default=180, ge=1, description="Days the record of completed and cancelled executions is kept."
+    )
+    keep_failed_run_days: int = Field(default=365, ge=1, description="Days the record of failed executions is kept.")
+    keep_metric_days: int = Field(default=365, ge=1, description="Days the metrics of single executions are kept.")
+    keep_dagster_days: int = Field(
+        default=14, ge=1, description="Days Dagster's own runs, event logs and ticks are kept."
+    )
 
     @classmethod
     def load(cls) -> Self:

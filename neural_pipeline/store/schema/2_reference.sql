@@ -166,6 +166,7 @@ create index obs_embedding_title_idx on lightfast_workspace_neural_observations 
 create index obs_embedding_content_idx on lightfast_workspace_neural_observations (workspace_id, embedding_content_id);
 create index obs_embedding_summary_idx on lightfast_workspace_neural_observations (workspace_id, embedding_summary_id);
 create index obs_references_idx on lightfast_workspace_neural_observations using gin (source_references jsonb_path_ops);
+create index obs_event_idx on lightfast_workspace_neural_observations (event_id) where event_id is not null;
 create index obs_actor_idx on lightfast_workspace_neural_observations (workspace_id, canonical_actor_id, occurred_at);
 
 create table lightfast_workspace_neural_entities (

@@ -42,7 +42,7 @@ create table incoming_events (
   delivery_id varchar(191) not null,
   raw_payload_id bigint,
   parent_event_id bigint,
-  payload jsonb not null,
+  payload jsonb,
   payload_bytes integer not null,
   received_at timestamptz not null default clock_timestamp(),
   due_at timestamptz not null default clock_timestamp(),
@@ -62,9 +62,12 @@ create table incoming_events (
   cause varchar(50),
   work_ms integer,
   superseded_by bigint,
+  -- retention took the payload; what is left is the record
+  pruned_at timestamptz,
   constraint event_outcome_known check (outcome in ('completed', 'failed', 'cancelled', 'superseded')),
   constraint event_outcome_has_time check ((outcome is null) = (outcome_at is null)),
-  constraint event_failure_has_reason check (outcome <> 'failed' or (error_message is not null and output is not null))
+  constraint event_failure_has_reason check (outcome <> 'failed' or (error_message is not null and output is not null)),
+  constraint event_has_payload check (payload is not null or (pruned_at is not null and outcome is not null))
 );
 create unique index incoming_event_delivery_idx
   on incoming_events (source, delivery_id, workspace_id, function_id);
@@ -75,6 +78,7 @@ create index incoming_event_due_idx on incoming_events (function_id, due_at)
 create index incoming_event_batch_idx on incoming_events (batch_id) where batch_id is not null;
 create index incoming_event_raw_payload_idx on incoming_events (raw_payload_id) where raw_payload_id is not null;
 create index incoming_event_parent_idx on incoming_events (parent_event_id) where parent_event_id is not null;
+create index incoming_event_ended_idx on incoming_events (outcome_at, id) where outcome is not null;
 create unique index incoming_event_debounce_idx on incoming_events (workspace_id, function_id, debounce_key)
   where debounce_key is not null and batch_id is null and outcome is null;
 
@@ -100,6 +104,7 @@ create table event_batches (
 );
 create index event_batch_unfinished_idx on event_batches (function_id, id) where state <> 'closed';
 create index event_batch_run_idx on event_batches (run_id) where run_id is not null;
+create index event_batch_closed_idx on event_batches (closed_at, id) where state = 'closed';
 
 -- No two unfinished batches of a function hold the same workspace.
 create table batch_workspaces (
@@ -128,6 +133,14 @@ create table workflow_run_attempts (
   ended_at timestamptz not null default clock_timestamp()
 );
 create index workflow_run_attempt_event_idx on workflow_run_attempts (event_id);
+
+-- A capture whose observation a later, reprocessing one has replaced: the record that it had one.
+create table replaced_observations (
+  event_id bigint primary key references incoming_events (id) on delete cascade,
+  replaced_by_event_id bigint not null,
+  external_id varchar(21) not null,
+  replaced_at timestamptz not null default clock_timestamp()
+);
 
 create table observation_entities (
   observation_id bigint not null references lightfast_workspace_neural_observations (id) on delete cascade,
