@@ -5,18 +5,26 @@ from contextlib import contextmanager
 from functools import cached_property
 
 import dagster as dg
+from pydantic import PrivateAttr
 from sqlalchemy import Connection, Engine
 
 from neural_pipeline.contracts.batching import Limits
+from neural_pipeline.contracts.retries import RetryPolicy
 from neural_pipeline.models.embedder import Embedder
 from neural_pipeline.models.hashing import HashingEmbedder
 from neural_pipeline.postgres.target import resolve_database
 from neural_pipeline.settings import Settings
+from neural_pipeline.store import settlement
+from neural_pipeline.store.batches import Token
 from neural_pipeline.store.database import engine_for
+from neural_pipeline.store.lease_keeper import LeaseKeeper
+from neural_pipeline.store.settlement import RunEnd
 
 
 class Pipeline(dg.ConfigurableResource["Pipeline"]):
     """The settings of this process and the database they name; connects on first use."""
+
+    _keepers: list[LeaseKeeper] = PrivateAttr(default_factory=list[LeaseKeeper])
 
     @cached_property
     def settings(self) -> Settings:
@@ -38,7 +46,40 @@ class Pipeline(dg.ConfigurableResource["Pipeline"]):
     def limits(self) -> Limits:
         """The bounds of batches."""
         settings = self.settings
-        return Limits(settings.capture_max_batch, settings.capture_max_batch_bytes, settings.max_open_batches)
+        return Limits(
+            settings.capture_max_batch,
+            settings.capture_max_batch_bytes,
+            settings.max_open_batches,
+            settings.isolating_losses,
+        )
+
+    @property
+    def retries(self) -> RetryPolicy:
+        """How often, and after which pauses, a failed capture is tried again."""
+        settings = self.settings
+        return RetryPolicy(settings.capture_retries, settings.retry_base_seconds, settings.retry_max_seconds)
+
+    def keep_lease(self, token: Token) -> None:
+        """Keep a batch for this run until the run ends or its time is over."""
+
+        def give_up() -> None:
+            with self.transaction() as connection:
+                settlement.settle(
+                    connection,
+                    token.batch_id,
+                    run_id=token.run_id,
+                    end=RunEnd.TIMEOUT,
+                    isolating_losses=self.limits.isolating_losses,
+                )
+
+        keeper = LeaseKeeper(self.engine, token, seconds=self.settings.lease_seconds, on_overdue=give_up)
+        self._keepers.append(keeper)
+        keeper.start()
+
+    def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
+        """End what the run has started, however the run ended."""
+        while self._keepers:
+            self._keepers.pop().stop()
 
     def embedder(self) -> Embedder:
         """Return the embedder of observations: offline, without a model."""

@@ -18,6 +18,7 @@ from neural_pipeline.contracts.functions import FunctionId
 from neural_pipeline.contracts.incoming import CapturePayload
 from neural_pipeline.contracts.lifecycle import Trigger
 from neural_pipeline.contracts.memory import Entity
+from neural_pipeline.contracts.retries import RetryPolicy
 from neural_pipeline.sources.intake import Judgement
 from neural_pipeline.store import batches, capture_inputs
 from neural_pipeline.store.batches import Token
@@ -103,7 +104,7 @@ def open_batch(connection: Connection, event_ids: Sequence[int]) -> int:
 
 def begun_batch(connection: Connection, event_ids: Sequence[int], *, run_id: str = "run-1") -> Token:
     """Put waiting events on a batch and have a run take it and begin."""
-    token = batches.take(connection, open_batch(connection, event_ids), run_id=run_id, seconds=600)
+    token = batches.take(connection, open_batch(connection, event_ids), run_id=run_id, seconds=600, lease=60)
     assert token is not None
     batches.begin(connection, token)
     return token
@@ -120,6 +121,7 @@ def examined(connection: Connection, token: Token) -> list[Examined]:
                 row["clerk_org_id"],
                 row["repository_id"],
                 CapturePayload.model_validate(row["payload"]).source_event,
+                row["attempt"],
             ),
             findings(),
         )
@@ -144,7 +146,9 @@ def decided(seen: Sequence[Examined]) -> list[Decided]:
     return decide(seen, Memory(), ClusterRules())
 
 
-def persistence(engine: Engine, token: Token, *, chunk: int = 100, deadline: float = float("inf")) -> Persistence:
+def persistence(
+    engine: Engine, token: Token, *, chunk: int = 100, deadline: float = float("inf"), extra_attempts: int = 0
+) -> Persistence:
     """Return the store step of a batch; it decides anew from what the database holds."""
 
     def anew(seen: Sequence[Examined], captured: set[tuple[str, str]]) -> list[Decided]:
@@ -153,7 +157,16 @@ def persistence(engine: Engine, token: Token, *, chunk: int = 100, deadline: flo
         memory.captured.update(captured)
         return decide(seen, memory, ClusterRules())
 
-    return Persistence(engine=engine, token=token, decide=anew, chunk=chunk, seconds={}, deadline=deadline)
+    return Persistence(
+        engine=engine,
+        token=token,
+        decide=anew,
+        chunk=chunk,
+        seconds={},
+        deadline=deadline,
+        retries=RetryPolicy(extra_attempts),
+        draw=lambda: 0.5,
+    )
 
 
 def capture(

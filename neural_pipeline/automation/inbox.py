@@ -10,6 +10,15 @@ from neural_pipeline.store import batches
 from neural_pipeline.store.drain import is_draining
 from neural_pipeline.workflows.observation_capture.job import BATCH_TAG
 
+MAX_RUNTIME_SECONDS_TAG = "dagster/max_runtime"
+_GRACE = 60
+"""Seconds a run gets beyond its time-out to end by itself before Dagster's monitor ends it."""
+
+
+def longest_run(pipeline: Pipeline) -> str:
+    """Return the seconds after which Dagster is to end a run that hangs."""
+    return str(pipeline.settings.capture_timeout_seconds + _GRACE)
+
 
 def inbox_sensor(job: dg.JobDefinition, function_id: FunctionId) -> dg.SensorDefinition:
     """Build the sensor that feeds a job from the inbox.
@@ -33,7 +42,9 @@ def inbox_sensor(job: dg.JobDefinition, function_id: FunctionId) -> dg.SensorDef
                 batches.assign(connection, function_id=function_id, limits=pipeline.limits)
             waiting = batches.open_batches(connection, function_id=function_id)
         for batch_id in waiting:
-            yield dg.RunRequest(run_key=str(batch_id), tags={BATCH_TAG: str(batch_id)})
+            yield dg.RunRequest(
+                run_key=str(batch_id), tags={BATCH_TAG: str(batch_id), MAX_RUNTIME_SECONDS_TAG: longest_run(pipeline)}
+            )
         if not waiting:
             yield dg.SkipReason(
                 "shutting down: nothing new is assigned" if draining else "nothing is due, or no batch is free"

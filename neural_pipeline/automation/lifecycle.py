@@ -24,7 +24,7 @@ def record_run(pipeline: Pipeline, run: dg.DagsterRun, status: dg.DagsterRunStat
         if end is None:
             settlement.record_run(connection, run.run_id)
             return
-        held = set(batches.batches_of(connection, run.run_id))
+        held = {token.batch_id for token in batches.batches_of(connection, run.run_id)}
         asked_for = batch_named(run.tags)
         for batch_id in sorted(held | ({asked_for} if asked_for else set())):
             settlement.settle(

@@ -1,6 +1,7 @@
 """The reconciler: looks at every unfinished batch and does what the lifecycle sensors should have done.
 
-It also shows progress: the facts of runs that are still going reach the lifecycle rows here.
+It also shows progress: the facts of runs that are still going reach the lifecycle rows here; and it gives up the
+batches of runs that show no sign of life or have had their time, whatever Dagster says of them.
 """
 
 from collections.abc import Sequence
@@ -9,8 +10,8 @@ import dagster as dg
 
 from neural_pipeline.automation.lifecycle import ENDS
 from neural_pipeline.resources import Pipeline
-from neural_pipeline.store import batches, lifecycle, settlement
-from neural_pipeline.store.batches import UnfinishedBatch
+from neural_pipeline.store import leases, lifecycle, settlement
+from neural_pipeline.store.leases import UnfinishedBatch
 from neural_pipeline.store.settlement import RunEnd
 from neural_pipeline.workflows.observation_capture.job import BATCH_TAG
 
@@ -26,11 +27,11 @@ def reconcile(pipeline: Pipeline, instance: dg.DagsterInstance) -> dict[str, int
     """
     done = {"recorded": 0, "settled": 0}
     with pipeline.transaction() as connection:
-        unfinished = batches.unfinished_batches(connection)
+        unfinished = leases.unfinished_batches(connection)
     errors: list[Exception] = []
     for batch in unfinished:
         try:
-            _reconcile_batch(pipeline, batch, _verdict(batch, instance), done=done)
+            _reconcile_batch(pipeline, batch, instance, done=done)
         except Exception as error:  # one batch's error must not hold up the others
             errors.append(error)
     if errors:
@@ -39,17 +40,19 @@ def reconcile(pipeline: Pipeline, instance: dg.DagsterInstance) -> dict[str, int
 
 
 def _reconcile_batch(
-    pipeline: Pipeline, batch: UnfinishedBatch, verdict: tuple[str, RunEnd] | None, *, done: dict[str, int]
+    pipeline: Pipeline, batch: UnfinishedBatch, instance: dg.DagsterInstance, *, done: dict[str, int]
 ) -> None:
+    verdict = _verdict(batch, instance)
     with pipeline.transaction() as connection:
         if verdict is None:
             done["recorded"] += lifecycle.record_batch(connection, batch.id) if batch.run_id else 0
-        else:
-            run_id, end = verdict
-            isolating = pipeline.limits.isolating_losses
-            done["settled"] += settlement.settle(
-                connection, batch.id, run_id=run_id, end=end, isolating_losses=isolating
-            )
+            return
+        run_id, end = verdict
+        isolating = pipeline.limits.isolating_losses
+        is_settled = settlement.settle(connection, batch.id, run_id=run_id, end=end, isolating_losses=isolating)
+    done["settled"] += is_settled
+    if is_settled and end in {RunEnd.LOST, RunEnd.TIMEOUT}:
+        _end_run(instance, run_id, end)
 
 
 def _verdict(batch: UnfinishedBatch, instance: dg.DagsterInstance) -> tuple[str, RunEnd] | None:
@@ -57,10 +60,13 @@ def _verdict(batch: UnfinishedBatch, instance: dg.DagsterInstance) -> tuple[str,
     if batch.run_id is None:
         return _spent(batch, instance)
     run = instance.get_run_by_id(batch.run_id)
-    if run is None:
-        return (batch.run_id, RunEnd.DELETED) if batch.running_seconds > MIN_AGE_OF_LOSS else None
-    end = ENDS.get(run.status)
-    return (run.run_id, end) if end else None
+    if run is not None and (end := ENDS.get(run.status)):
+        return batch.run_id, end
+    if batch.is_overdue:
+        return batch.run_id, RunEnd.TIMEOUT
+    if batch.is_abandoned:
+        return batch.run_id, RunEnd.LOST
+    return (batch.run_id, RunEnd.DELETED) if run is None and batch.running_seconds > MIN_AGE_OF_LOSS else None
 
 
 def _spent(batch: UnfinishedBatch, instance: dg.DagsterInstance) -> tuple[str, RunEnd] | None:
@@ -72,6 +78,22 @@ def _spent(batch: UnfinishedBatch, instance: dg.DagsterInstance) -> tuple[str, R
     return (runs[0].run_id, ends[0]) if ends[0] else None
 
 
+def _end_run(instance: dg.DagsterInstance, run_id: str, end: RunEnd) -> None:
+    """Have Dagster see that the run is over: it would hold its place in the queue for as long as it counts as going."""
+    run = instance.get_run_by_id(run_id)
+    if run is None or run.is_finished:
+        return
+    if end is RunEnd.TIMEOUT and instance.run_launcher.terminate(run_id):
+        return
+    instance.report_run_failed(run, f"its batch was taken from it: {_REASONS[end]}")
+
+
+_REASONS = {
+    RunEnd.LOST: "its worker has shown no sign of life for longer than its lease",
+    RunEnd.TIMEOUT: "its time is over",
+}
+
+
 def reconciler_sensor() -> dg.SensorDefinition:
     """Build the sensor that reconciles."""
 
@@ -79,7 +101,7 @@ def reconciler_sensor() -> dg.SensorDefinition:
         name="reconciler",
         minimum_interval_seconds=5,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Does what the lifecycle sensors missed, and records the progress of runs that are still going.",
+        description="Does what the lifecycle sensors missed, gives up batches of lost workers, and records progress.",
     )
     def sensor(context: dg.SensorEvaluationContext, pipeline: Pipeline) -> dg.SkipReason:
         done = reconcile(pipeline, context.instance)

@@ -32,6 +32,8 @@ from neural_pipeline.postgres import server
 from neural_pipeline.postgres.target import Target, resolve_database
 from neural_pipeline.settings import Settings
 from neural_pipeline.store.batches import running_batches
+from neural_pipeline.store.database import engine_for
+from neural_pipeline.store.settlement import hand_back_all
 
 _READY_WITHIN = 120.0
 
@@ -90,7 +92,7 @@ def up(
         with kept_running(command, environment=process_environment(target), folder=target.home, log=log) as process:
             say(f"starting Dagster; its log is {log}")
             _serve(process, address_of(host, number), log, interruptions, place=place)
-            _drain(place, settings.drain_seconds, interruptions)
+            _drain(place, settings.drain_seconds, interruptions, target=target)
     say("stopped")
 
 
@@ -155,9 +157,11 @@ def _answers(address: str) -> bool:
         return False
 
 
-def _drain(place: Connection, seconds: float, interruptions: Interruptions) -> None:
+def _drain(place: Connection, seconds: float, interruptions: Interruptions, *, target: Target) -> None:
     running = running_batches(place)
     if running:
         say(f"letting {running} running batches finish, for at most {seconds:.0f} s; Ctrl-C again does not wait")
-    left = let_runs_finish(place, seconds=seconds, is_impatient=lambda: interruptions.count > 1)
+    let_runs_finish(place, seconds=seconds, is_impatient=lambda: interruptions.count > 1)
+    with engine_for(target.url).begin() as connection:
+        left = hand_back_all(connection, reason="handed_back: shutdown")
     say("stopping" if not left else f"stopping with {left} batches unfinished: their events will be done again")

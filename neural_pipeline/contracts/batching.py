@@ -35,18 +35,38 @@ def allowed_size(limits: Limits, *, losses: int) -> int:
 
 
 def plan_batches(due: Iterable[DueEvent], *, slots: int, limits: Limits) -> list[list[DueEvent]]:
-    """Spread the due events, oldest first, over at most `slots` batches; a workspace stands in one batch only."""
-    lanes: list[dict[str, list[DueEvent]]] = [{} for _ in range(slots)]
-    lane_of: dict[str, int] = {}
+    """Spread the due events, oldest first, over at most `slots` batches; a workspace stands in one batch only.
+
+    Workspaces with an event under suspicion share no batch with the others, and the others are not held up by them:
+    where both wait, each kind gets at least one slot, the kind with the oldest event if there is only one.
+    """
+    workspaces: dict[str, list[DueEvent]] = {}
     for event in due:
-        lane = lane_of.setdefault(event.workspace_id, len(lane_of) % slots)
-        lanes[lane].setdefault(event.workspace_id, []).append(event)
-    return [batch for lane in lanes if (batch := _fill(list(lane.values()), limits=limits))]
+        workspaces.setdefault(event.workspace_id, []).append(event)
+    suspicious = [events for events in workspaces.values() if _suspicion([events])]
+    others = [events for events in workspaces.values() if not _suspicion([events])]
+    if not suspicious or not others:
+        return _spread(list(workspaces.values()), slots=slots, limits=limits)
+    if slots == 1:
+        oldest = next(iter(workspaces.values()))
+        return _spread(suspicious if _suspicion([oldest]) else others, slots=1, limits=limits)
+    for_suspicious = min(len(suspicious), slots - 1, max(1, slots // 2))
+    apart = _spread(suspicious, slots=for_suspicious, limits=limits)
+    return apart + _spread(others, slots=slots - for_suspicious, limits=limits)
+
+
+def _spread(workspaces: list[list[DueEvent]], *, slots: int, limits: Limits) -> list[list[DueEvent]]:
+    lanes: list[list[list[DueEvent]]] = [workspaces[lane::slots] for lane in range(slots)]
+    return [batch for lane in lanes if lane and (batch := _fill(lane, limits=limits))]
+
+
+def _suspicion(workspaces: Iterable[list[DueEvent]]) -> int:
+    return max((event.losses for events in workspaces for event in events), default=0)
 
 
 def _fill(workspaces: Sequence[list[DueEvent]], *, limits: Limits) -> list[DueEvent]:
     """Take one event of each workspace in turn until the batch is full, in count or in bytes."""
-    suspicion = max((event.losses for events in workspaces for event in events), default=0)
+    suspicion = _suspicion(workspaces)
     size = allowed_size(limits, losses=suspicion)
     queues = [[event for event in events if event.losses == suspicion] for events in workspaces]
     batch: list[DueEvent] = []

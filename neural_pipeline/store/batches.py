@@ -41,33 +41,15 @@ def open_batches(connection: Connection, *, function_id: str) -> list[int]:
     return [row["id"] for row in rows(connection, sql, function_id=function_id)]
 
 
-def batches_of(connection: Connection, run_id: str) -> list[int]:
+def batches_of(connection: Connection, run_id: str) -> list[Token]:
     """Return the unfinished batches that a run has taken."""
-    sql = "select id from event_batches where run_id = :run_id and state = 'running' order by id"
-    return [row["id"] for row in rows(connection, sql, run_id=run_id)]
+    sql = "select id, epoch from event_batches where run_id = :run_id and state = 'running' order by id"
+    return [Token(row["id"], run_id, row["epoch"]) for row in rows(connection, sql, run_id=run_id)]
 
 
 def running_batches(connection: Connection) -> int:
     """Return how many batches runs are working on."""
     return int(scalar(connection, "select count(*) from event_batches where state = 'running'"))
-
-
-@dataclass(frozen=True, slots=True)
-class UnfinishedBatch:
-    """A batch that is not closed: the run that has taken it, if any, and for how many seconds."""
-
-    id: int
-    run_id: str | None
-    running_seconds: float
-
-
-def unfinished_batches(connection: Connection) -> list[UnfinishedBatch]:
-    """Return all batches that are not closed, oldest first."""
-    sql = """
-    select id, run_id, coalesce(extract(epoch from clock_timestamp() - taken_at), 0)::float as seconds
-    from event_batches where state <> 'closed' order by id
-    """
-    return [UnfinishedBatch(row["id"], row["run_id"], row["seconds"]) for row in rows(connection, sql)]
 
 
 def assign(connection: Connection, *, function_id: str, limits: Limits) -> list[int]:
@@ -171,15 +153,19 @@ def _attach(connection: Connection, events: Sequence[DueEvent], *, batch_id: int
 _TAKE = """
 update event_batches
 set state = 'running', run_id = :run_id, epoch = epoch + 1, taken_at = clock_timestamp(),
+  lease_until = clock_timestamp() + make_interval(secs => :lease),
   deadline_at = clock_timestamp() + make_interval(secs => :seconds)
 where id = :batch_id and state = 'open'
 returning epoch
 """
 
 
-def take(connection: Connection, batch_id: int, *, run_id: str, seconds: float) -> Token | None:
-    """Take an open batch for a run, for at most `seconds`; None if somebody else has it or it is closed."""
-    epoch = scalar(connection, _TAKE, batch_id=batch_id, run_id=run_id, seconds=seconds)
+def take(connection: Connection, batch_id: int, *, run_id: str, seconds: float, lease: float) -> Token | None:
+    """Take an open batch for a run, for at most `seconds`; None if somebody else has it or it is closed.
+
+    It is given up earlier unless its lease is renewed within `lease` seconds, again and again.
+    """
+    epoch = scalar(connection, _TAKE, batch_id=batch_id, run_id=run_id, seconds=seconds, lease=lease)
     return None if epoch is None else Token(batch_id, run_id, epoch)
 
 

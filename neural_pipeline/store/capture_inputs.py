@@ -15,7 +15,7 @@ from neural_pipeline.store.sql import record_set, rows
 def events_of(connection: Connection, batch_id: int) -> Sequence[RowMapping]:
     """Return the unfinished events of a batch in the order of their work: received_at, then id."""
     sql = """
-    select e.id, e.workspace_id, w.clerk_org_id, r.repository_id, e.payload
+    select e.id, e.workspace_id, w.clerk_org_id, r.repository_id, e.payload, e.attempt
     from incoming_events e
     join lightfast_org_workspaces w on w.id = e.workspace_id
     left join lightfast_workspace_workflow_runs r on r.event_id = e.id

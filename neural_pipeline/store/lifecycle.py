@@ -60,11 +60,13 @@ def record_events(connection: Connection, event_ids: Sequence[int]) -> int:
 
 
 def return_to_queue(connection: Connection, event_ids: Sequence[int]) -> int:
-    """Move the rows of events that wait again back to queued."""
+    """Move the rows of events that wait again back to queued, showing the attempts they have had."""
     sql = """
     update lightfast_workspace_workflow_runs r
-    set status = 'queued', started_at = null, batch_id = null, dagster_run_id = null, updated_at = clock_timestamp()
+    set status = 'queued', started_at = null, batch_id = null, dagster_run_id = null, attempt = e.attempt,
+      updated_at = clock_timestamp()
     from incoming_events e
-    where e.id = any(:ids) and r.event_id = e.id and r.status = 'running' and e.batch_id is null and e.outcome is null
+    where e.id = any(:ids) and r.event_id = e.id and e.batch_id is null and e.outcome is null
+      and (r.status = 'running' or r.status = 'queued' and r.attempt <> e.attempt)
     """
     return run(connection, sql, ids=list(event_ids))

@@ -1,6 +1,6 @@
-"""Writing what became of events: facts, the error of each failed attempt, and metrics, set-wise."""
+"""Writing what became of events, set-wise: facts, the errors of failed attempts, what is tried again, and metrics."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 from neural_pipeline.contracts.lifecycle import Cause
 from neural_pipeline.contracts.metrics import Metric
 from neural_pipeline.contracts.workflows import MAX_ERROR, WorkflowOutput
+from neural_pipeline.store import lifecycle
 from neural_pipeline.store.batches import Token
 from neural_pipeline.store.sql import record_set, rows, run, storable
 
@@ -41,6 +42,15 @@ class Outcome:
     failure: FailedAttempt | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """An execution whose attempt failed and that is tried again after so many seconds."""
+
+    event_id: int
+    failure: FailedAttempt
+    pause: float
+
+
 _FACTS = """
 update incoming_events e
 set outcome = f.outcome, outcome_at = clock_timestamp(), output = f.output, error_message = f.error_message,
@@ -56,15 +66,60 @@ def keep_outcomes(connection: Connection, outcomes: Sequence[Outcome], *, token:
 
     The caller holds the fence, so the events cannot have gone to another batch: the key alone finds them.
     """
+    failures = {outcome.event_id: outcome.failure for outcome in outcomes if outcome.failure}
+    keep_attempts(connection, failures, batch_id=token.batch_id, run_id=token.run_id)
     facts = record_set(map(_fact, outcomes))
     run(connection, _FACTS, facts=facts)
-    _keep_attempts(connection, outcomes, token=token)
     _keep_metrics(connection, outcomes)
 
 
-def unfinished(connection: Connection, event_ids: Sequence[int]) -> set[int]:
-    """Return which of the events have no outcome yet: after a commit went unanswered, only the facts know."""
-    sql = "select id from incoming_events where id = any(:ids) and outcome is null order by id for no key update"
+_POSTPONE = """
+update incoming_events e
+set attempt = e.attempt + 1, batch_id = null, begun_at = null,
+  due_at = clock_timestamp() + make_interval(secs => f.pause)
+from jsonb_to_recordset(cast(:retries as jsonb)) as f(event_id bigint, pause double precision)
+where e.id = f.event_id and e.outcome is null
+"""
+
+
+def postpone(connection: Connection, retries: Sequence[Retry], *, token: Token) -> None:
+    """Count a failed attempt of each event and let it wait for the next one, its row queued again.
+
+    The caller holds the batch alone: a recorder beside this would bring the rows of waiting events to running.
+    """
+    if not retries:
+        return
+    failures = {retry.event_id: retry.failure for retry in retries}
+    keep_attempts(connection, failures, batch_id=token.batch_id, run_id=token.run_id)
+    pauses = record_set({"event_id": retry.event_id, "pause": retry.pause} for retry in retries)
+    run(connection, _POSTPONE, retries=pauses)
+    lifecycle.return_to_queue(connection, list(failures))
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """Which of some events have no outcome yet, and which were cancelled."""
+
+    unfinished: set[int]
+    cancelled: set[int]
+
+
+def look_again(connection: Connection, event_ids: Sequence[int], *, token: Token) -> Open:
+    """Hold those of the events that are still the batch's to finish.
+
+    After a commit went unanswered, only the facts know; and an event may have been cancelled meanwhile.
+    """
+    sql = """
+    select id, batch_id, outcome from incoming_events where id = any(:ids) order by id for no key update
+    """
+    found = rows(connection, sql, ids=list(event_ids))
+    unfinished = {row["id"] for row in found if row["outcome"] is None and row["batch_id"] == token.batch_id}
+    return Open(unfinished, {row["id"] for row in found if row["outcome"] == "cancelled"})
+
+
+def cancelled(connection: Connection, event_ids: Sequence[int]) -> set[int]:
+    """Return which of the events were cancelled."""
+    sql = "select id from incoming_events where id = any(:ids) and outcome = 'cancelled'"
     return {row["id"] for row in rows(connection, sql, ids=list(event_ids))}
 
 
@@ -83,28 +138,28 @@ def _fact(outcome: Outcome) -> dict[str, Any]:
 _ATTEMPTS = """
 insert into workflow_run_attempts
   (event_id, attempt, batch_id, dagster_run_id, step, cause, error_class, message, stack, began_at)
-select e.id, e.attempt, :batch_id, :run_id, f.step, f.cause, f.error_class, f.message, f.stack, e.begun_at
+select e.id, e.attempt + 1, :batch_id, :run_id, f.step, f.cause, f.error_class, f.message, f.stack, e.begun_at
 from jsonb_to_recordset(cast(:failures as jsonb)) as f(event_id bigint, step text, cause text, error_class text,
   message text, stack text)
-join incoming_events e on e.id = f.event_id
+join incoming_events e on e.id = f.event_id and e.outcome is null
 """
 
 
-def _keep_attempts(connection: Connection, outcomes: Sequence[Outcome], *, token: Token) -> None:
-    failures = [
+def keep_attempts(connection: Connection, failures: Mapping[int, FailedAttempt], *, batch_id: int, run_id: str) -> None:
+    """Keep the error of the attempt that each event, by its id, is making; before the attempt is counted."""
+    records = record_set(
         {
-            "event_id": outcome.event_id,
+            "event_id": event_id,
             "step": failure.step,
             "cause": failure.cause,
             "error_class": failure.error_class[:255],
             "message": storable(failure.message, limit=MAX_ERROR),
             "stack": failure.stack and storable(failure.stack, limit=MAX_STACK),
         }
-        for outcome in outcomes
-        if (failure := outcome.failure)
-    ]
+        for event_id, failure in failures.items()
+    )
     if failures:
-        run(connection, _ATTEMPTS, failures=record_set(failures), batch_id=token.batch_id, run_id=token.run_id)
+        run(connection, _ATTEMPTS, failures=records, batch_id=batch_id, run_id=run_id)
 
 
 _METRICS = """

@@ -1,6 +1,10 @@
-"""Settling: when a run has ended, its batch is closed, and each event without an outcome waits again or gets one."""
+"""Settling: when a run has ended, its batch is closed, and each event without an outcome waits again or gets one.
+
+Order of locks, everywhere: batch, events, lifecycle rows.
+"""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 
 from pydantic import JsonValue
@@ -8,22 +12,40 @@ from sqlalchemy import Connection, RowMapping
 
 from neural_pipeline.contracts.functions import FunctionId
 from neural_pipeline.contracts.lifecycle import Cause
-from neural_pipeline.contracts.workflows import failure_output, parse_input
+from neural_pipeline.contracts.workflows import MAX_ERROR, failure_output, parse_input
 from neural_pipeline.store import lifecycle
-from neural_pipeline.store.batches import Token, hold_alone
-from neural_pipeline.store.sql import record_set, rows, run
+from neural_pipeline.store.batches import BatchLost, Token, hold_alone
+from neural_pipeline.store.outcomes import FailedAttempt, keep_attempts
+from neural_pipeline.store.sql import record_set, rows, run, storable
 
 STEP = "run"
 """The step that fails when a worker dies: no op lived to say which it was."""
 
 
 class RunEnd(StrEnum):
-    """How a run ended. DELETED: Dagster no longer knows it."""
+    """How a run ended. DELETED: Dagster no longer knows it. LOST: its lease ran out. TIMEOUT: its time did."""
 
     SUCCESS = "success"
     FAILURE = "failure"
     CANCELED = "canceled"
     DELETED = "deleted"
+    LOST = "lost"
+    TIMEOUT = "timeout"
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """The batch of a run that has ended: `end` as it counts, and the error that ended the run, if one is known."""
+
+    row: RowMapping
+    end: RunEnd
+    run_id: str
+    trouble: FailedAttempt | None
+
+    @property
+    def losses(self) -> int:
+        """A server that went away under the run makes nobody suspicious."""
+        return 0 if self.row["outlived_its_server"] else 1
 
 
 def record_run(connection: Connection, run_id: str) -> int:
@@ -32,40 +54,93 @@ def record_run(connection: Connection, run_id: str) -> int:
     return sum(lifecycle.record_batch(connection, batch["id"]) for batch in batches)
 
 
-def settle(connection: Connection, batch_id: int, *, run_id: str, end: RunEnd, isolating_losses: int) -> bool:
+def settle(
+    connection: Connection,
+    batch_id: int,
+    *,
+    run_id: str,
+    end: RunEnd,
+    isolating_losses: int,
+    trouble: FailedAttempt | None = None,
+) -> bool:
     """Close the batch of a run that has ended; return False where the batch is not this run's to close.
 
-    The final status of a run whose batch nobody took closes that batch too: its run key is spent.
+    The final status of a run whose batch nobody took closes that batch too: its run key is spent. `trouble` is the
+    error of the op that ended the run, where one lived to tell.
     """
-    sql = "select * from event_batches where id = :batch_id and state <> 'closed' for update"
-    found = rows(connection, sql, batch_id=batch_id)
-    if not found or (found[0]["state"] == "running" and found[0]["run_id"] != run_id):
+    ended = _locked(connection, batch_id, run_id=run_id, end=end, trouble=trouble)
+    if ended is None:
         return False
-    _close(connection, batch_id, reason=end if found[0]["state"] == "running" else "run_key_spent")
+    was_taken = ended.row["state"] == "running"
+    _close(connection, batch_id, reason=ended.end if was_taken else "run_key_spent")
     unfinished = _unfinished(connection, batch_id)
-    if found[0]["state"] == "open":
-        _free(connection, unfinished, losses=0)
-    elif end is RunEnd.CANCELED:
+    if ended.end is RunEnd.CANCELED:
         _cancel(connection, unfinished)
-    elif _stands_alone(found[0], unfinished, isolating_losses=isolating_losses):
-        _give_up(connection, unfinished[0])
+    elif not was_taken:
+        _free(connection, unfinished, losses=0)
     else:
-        _free(connection, unfinished, losses=1)
+        _count_loss(connection, ended, unfinished, isolating_losses=isolating_losses)
     lifecycle.record_batch(connection, batch_id)
     lifecycle.return_to_queue(connection, [row["id"] for row in unfinished])
     return True
 
 
-def release(connection: Connection, event_ids: Sequence[int]) -> None:
-    """Let events wait again that a run took and did not get to: neither an attempt nor a loss is counted.
+_LOCKED = """
+select *, deadline_at <= clock_timestamp() as is_overdue,
+  coalesce(pg_postmaster_start_time() > taken_at, false) as outlived_its_server
+from event_batches where id = :batch_id and state <> 'closed' for update
+"""
+
+
+def _locked(
+    connection: Connection, batch_id: int, *, run_id: str, end: RunEnd, trouble: FailedAttempt | None
+) -> _Ended | None:
+    found = rows(connection, _LOCKED, batch_id=batch_id)
+    if not found or (found[0]["state"] == "running" and found[0]["run_id"] != run_id):
+        return None
+    # Dagster's monitor may report a run as canceled that only had its time.
+    is_timeout = end is RunEnd.CANCELED and found[0]["is_overdue"]
+    return _Ended(found[0], RunEnd.TIMEOUT if is_timeout else end, run_id, trouble)
+
+
+def release(connection: Connection, event_ids: Sequence[int], *, pause: float = 0.0) -> None:
+    """Let events wait again, at least `pause` seconds, that a run did not get to: no attempt and no loss is counted.
 
     The caller holds the batch alone.
     """
     sql = """
-    update incoming_events set batch_id = null, begun_at = null where id = any(:ids) and outcome is null
+    update incoming_events
+    set batch_id = null, begun_at = null,
+      due_at = greatest(due_at, clock_timestamp() + nullif(make_interval(secs => :pause), interval '0'))
+    where id = any(:ids) and outcome is null
     """
-    run(connection, sql, ids=list(event_ids))
+    run(connection, sql, ids=list(event_ids), pause=pause)
     lifecycle.return_to_queue(connection, event_ids)
+
+
+def hand_back(connection: Connection, token: Token, *, reason: str = "handed_back", pause: float = 0.0) -> None:
+    """Close a batch that its run cannot work on and let its events wait again; no loss is counted.
+
+    Raises BatchLost where the batch is not the run's any more.
+    """
+    hold_alone(connection, token)
+    _close(connection, token.batch_id, reason=reason)
+    unfinished = _unfinished(connection, token.batch_id)
+    lifecycle.record_batch(connection, token.batch_id)
+    release(connection, [row["id"] for row in unfinished], pause=pause)
+
+
+def hand_back_all(connection: Connection, *, reason: str) -> int:
+    """Take back the batches of all runs that are still going; return how many that were. For an orderly end."""
+    sql = "select id, run_id, epoch from event_batches where state = 'running' order by id"
+    taken = 0
+    for row in rows(connection, sql):
+        try:
+            hand_back(connection, Token(row["id"], row["run_id"], row["epoch"]), reason=reason)
+            taken += 1
+        except BatchLost:  # settled meanwhile
+            continue
+    return taken
 
 
 def _close(connection: Connection, batch_id: int, *, reason: str) -> None:
@@ -87,10 +162,6 @@ def _unfinished(connection: Connection, batch_id: int) -> Sequence[RowMapping]:
     return rows(connection, sql, batch_id=batch_id)
 
 
-def _stands_alone(batch: RowMapping, unfinished: Sequence[RowMapping], *, isolating_losses: int) -> bool:
-    return batch["events"] == 1 and len(unfinished) == 1 and unfinished[0]["losses"] >= isolating_losses
-
-
 def _free(connection: Connection, events: Sequence[RowMapping], *, losses: int) -> None:
     sql = """
     update incoming_events set batch_id = null, begun_at = null, losses = losses + :losses where id = any(:ids)
@@ -107,34 +178,53 @@ def _cancel(connection: Connection, events: Sequence[RowMapping]) -> None:
     run(connection, sql, ids=[event["id"] for event in events])
 
 
-def _give_up(connection: Connection, event: RowMapping) -> None:
+def _count_loss(
+    connection: Connection, ended: _Ended, unfinished: Sequence[RowMapping], *, isolating_losses: int
+) -> None:
+    """Count a loss for each event; one that stood alone is to blame, and is given up after enough of them."""
+    if ended.row["events"] != 1 or len(unfinished) != 1 or not ended.losses:
+        _free(connection, unfinished, losses=ended.losses)
+        return
+    [event] = unfinished
+    attempt = _blamed(ended, times=event["losses"] + 1)
+    keep_attempts(connection, {event["id"]: attempt}, batch_id=ended.row["id"], run_id=ended.run_id)
+    if event["losses"] < isolating_losses:
+        _free(connection, unfinished, losses=1)
+    else:
+        _give_up(connection, event, attempt)
+
+
+def _blamed(ended: _Ended, *, times: int) -> FailedAttempt:
+    if ended.trouble is not None and ended.end is not RunEnd.TIMEOUT:
+        return ended.trouble
+    if ended.end is RunEnd.TIMEOUT:
+        seconds = (ended.row["deadline_at"] - ended.row["taken_at"]).total_seconds()
+        message = f"its run took longer than {seconds:.0f} seconds, and that for the {times}. time"
+        return FailedAttempt(STEP, message, "RunTimeout", None, Cause.TIMEOUT)
+    message = f"its worker died {times} times, the last time with this event alone in its batch"
+    return FailedAttempt(STEP, message, "WorkerLost", None, Cause.WORKER_LOST)
+
+
+_GIVE_UP = """
+update incoming_events
+set outcome = 'failed', outcome_at = clock_timestamp(), error_message = :message, cause = :cause,
+  losses = losses + 1, attempt = attempt + 1, output = cast(:output as jsonb)
+where id = :id
+"""
+
+
+def _give_up(connection: Connection, event: RowMapping, attempt: FailedAttempt) -> None:
     """Fail an event whose runs keep dying though it stands alone."""
-    message = f"its worker died {event['losses'] + 1} times, the last time with this event alone in its batch"
+    message = storable(attempt.message, limit=MAX_ERROR)
     # The input, not the payload: what kills workers may be that the payload cannot be read.
-    output = _lost_output(event["function_id"], event["input"], message)
-    sql = """
-    update incoming_events
-    set outcome = 'failed', outcome_at = clock_timestamp(), error_message = :message, cause = :cause,
-      losses = losses + 1, output = cast(:output as jsonb)
-    where id = :id
-    """
-    run(connection, sql, id=event["id"], message=message, cause=Cause.WORKER_LOST, output=record_set([output])[1:-1])
+    output = _lost_output(event["function_id"], event["input"], message, step=attempt.step)
+    stored = record_set([output])[1:-1]
+    run(connection, _GIVE_UP, id=event["id"], message=message, cause=attempt.cause, output=stored)
 
 
-def _lost_output(function_id: str, stored_input: object, message: str) -> dict[str, JsonValue]:
+def _lost_output(function_id: str, stored_input: object, message: str, *, step: str) -> dict[str, JsonValue]:
     try:
-        output = failure_output(FunctionId(function_id), parse_input(stored_input), error=message, step=STEP)
+        output = failure_output(FunctionId(function_id), parse_input(stored_input), error=message, step=step)
     except ValueError:  # an input that this program cannot read must not keep the batch open for ever
-        return {"inngestFunctionId": function_id, "status": "failure", "error": message, "step": STEP}
+        return {"inngestFunctionId": function_id, "status": "failure", "error": message, "step": step}
     return output.to_json()
-
-
-def hand_back(connection: Connection, token: Token) -> None:
-    """Close a batch that its run cannot work on and let its events wait again; no loss is counted.
-
-    Raises BatchLost where the batch is not the run's any more.
-    """
-    hold_alone(connection, token)
-    _close(connection, token.batch_id, reason="handed_back")
-    unfinished = _unfinished(connection, token.batch_id)
-    release(connection, [row["id"] for row in unfinished])

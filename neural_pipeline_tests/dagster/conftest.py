@@ -42,6 +42,8 @@ def instance() -> Iterator[dg.DagsterInstance]:
 def site(run_database: URL, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> Site:
     """A site with the empty workspace `ws_test`; DATABASE_URL names its database."""
     monkeypatch.setenv("DATABASE_URL", run_database.render_as_string(hide_password=False))
+    # One failure ends an execution, unless a test says otherwise.
+    monkeypatch.setenv("NEURAL_CAPTURE_RETRIES", "0")
     engine = engine_for(run_database)
     empty(engine)
     for run in instance.get_runs():

@@ -104,8 +104,9 @@ class Site:
 
     def evaluate(self) -> Any:
         """Evaluate the inbox sensor once."""
-        context = dg.build_sensor_context(instance=self.instance, resources={"pipeline": StumblingPipeline()})
-        return INBOX.evaluate_tick(context)
+        given = {"pipeline": StumblingPipeline()}
+        with dg.build_sensor_context(instance=self.instance, resources=given) as context:
+            return INBOX.evaluate_tick(context)
 
     def record(self, run_id: str) -> None:
         """Do what the lifecycle sensor of a run's present status does."""

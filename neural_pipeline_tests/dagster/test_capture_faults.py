@@ -167,9 +167,9 @@ def test_work_waits_for_a_program_that_knows_the_schema(site: Site):
     try:
         result = site.capture()
     finally:
-        site.execute("update neural_alembic_version set version_num = '0001'")
+        site.execute("update neural_alembic_version set version_num = '0002'")
     assert result.success
-    assert "is not at revision 0001" in metadata_of(result, "load")["note"]
+    assert "is not at revision 0002" in metadata_of(result, "load")["note"]
     assert site.run_of(id_)["status"] == "queued"
     assert [batch["close_reason"] for batch in site.batches()] == ["handed_back"]
     assert site.capture().success
@@ -221,7 +221,8 @@ def test_a_worker_that_dies_over_the_events_has_taken_its_batch(site: Site, monk
     monkeypatch.setattr(job_module, "with_events", dies)
     [request] = site.tick()
     assert not site.launch(tags=dict(request.tags)).success
-    assert [(batch["state"], batch["run_id"] is None) for batch in site.batches()] == [("running", False)]
+    assert [(batch["close_reason"], batch["run_id"] is None) for batch in site.batches()] == [("failure", False)]
+    assert site.column("select losses from incoming_events") == [1]
 
 
 def dies(*_: Any) -> None:

@@ -1,8 +1,5 @@
 """The reconciler: alone it suffices, it shows progress, and it gives up a batch only for a reason."""
 
-from collections.abc import Callable
-from typing import Any
-
 import dagster as dg
 import pytest
 
@@ -11,7 +8,7 @@ from neural_pipeline.store import batches
 from neural_pipeline.store.batches import Token
 from neural_pipeline.workflows.observation_capture.job import observation_capture
 from neural_pipeline_tests.building import capture, decided, examined, persistence, source_event
-from neural_pipeline_tests.dagster.launching import FATAL, UNSTORABLE, Site, StumblingPipeline
+from neural_pipeline_tests.dagster.launching import UNSTORABLE, Site, StumblingPipeline
 
 STARTED = dg.DagsterRunStatus.STARTED
 
@@ -26,7 +23,7 @@ def run_for(site: Site, request: dg.RunRequest, status: dg.DagsterRunStatus = ST
 
 def taken(site: Site, run: dg.DagsterRun) -> Token:
     with site.engine.begin() as connection:
-        token = batches.take(connection, int(run.tags["neural/batch"]), run_id=run.run_id, seconds=600)
+        token = batches.take(connection, int(run.tags["neural/batch"]), run_id=run.run_id, seconds=600, lease=60)
         assert token is not None
         batches.begin(connection, token)
     return token
@@ -38,9 +35,9 @@ def age(site: Site, seconds: float) -> None:
 
 def ended_run(site: Site, how: str) -> None:
     """Bring about a run that has ended in one of the ways there are; nobody has recorded it."""
-    site.ingest(source_event("a"), source_event("b", title=FATAL if how == "dies" else UNSTORABLE))
+    site.ingest(source_event("a"), source_event("b", title=UNSTORABLE))
     [request] = site.tick()
-    if how in {"succeeds", "dies"}:
+    if how == "succeeds":
         site.launch(tags=dict(request.tags))
         return
     run = run_for(site, request)
@@ -48,7 +45,7 @@ def ended_run(site: Site, how: str) -> None:
     {"is failed": site.instance.report_run_failed, "is cancelled": site.instance.report_run_canceled}[how](run)
 
 
-WAYS = ("succeeds", "dies", "is failed", "is cancelled")
+WAYS = ("succeeds", "is failed", "is cancelled")
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -120,17 +117,20 @@ def test_an_open_batch_whose_run_may_still_come_is_left_alone(site: Site, status
     assert site.batches()[0]["state"] == "open"
 
 
-ENDS = {"failed": dg.DagsterInstance.report_run_failed, "cancelled": dg.DagsterInstance.report_run_canceled}
+def test_an_open_batch_whose_runs_have_been_cancelled_is_cancelled(site: Site):
+    site.ingest(source_event("a"))
+    [request] = site.tick()
+    site.instance.report_run_canceled(run_for(site, request))
+    assert reconciled(site)["settled"] == 1
+    assert site.statuses() == ["cancelled"]
+    assert site.tick() == []
 
 
-@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
-def test_an_open_batch_whose_runs_have_all_ended_is_freed_and_assigned_anew(
-    site: Site, end: Callable[[dg.DagsterInstance, dg.DagsterRun], Any]
-):
+def test_an_open_batch_whose_runs_have_all_failed_is_freed_and_assigned_anew(site: Site):
     site.ingest(source_event("a"))
     [request] = site.tick()
     for _ in range(2):
-        end(site.instance, run_for(site, request))
+        site.instance.report_run_failed(run_for(site, request))
     assert reconciled(site)["settled"] == 1
     assert site.batches()[0]["close_reason"] == "run_key_spent"
     [again] = site.tick()
@@ -198,7 +198,8 @@ def test_several_batches_are_each_brought_in_line_with_their_own_run(site: Site)
 
 def test_the_sensor_reconciles_and_says_what_it_did(site: Site):
     ended_run(site, "succeeds")
-    context = dg.build_sensor_context(instance=site.instance, resources={"pipeline": StumblingPipeline()})
-    data = reconciler_sensor().evaluate_tick(context)
+    given = {"pipeline": StumblingPipeline()}
+    with dg.build_sensor_context(instance=site.instance, resources=given) as context:
+        data = reconciler_sensor().evaluate_tick(context)
     assert (data.run_requests, data.skip_message) == ([], "0 rows recorded, 1 batches settled")
     assert site.statuses() == ["completed", "failed"]

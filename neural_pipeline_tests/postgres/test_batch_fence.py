@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, text
 
 from neural_pipeline.contracts.batching import Limits
 from neural_pipeline.contracts.functions import FunctionId
-from neural_pipeline.store import batches, lifecycle, settlement
+from neural_pipeline.store import batches, leases, lifecycle, settlement
 from neural_pipeline.store.batches import BatchLost, Token
 from neural_pipeline.store.settlement import hand_back
 from neural_pipeline_tests.building import (
@@ -46,7 +46,7 @@ def test_one_of_two_runs_takes_a_batch(engine: Engine, workspace: str) -> None:
     def take(run_id: str) -> Token | None:
         start.wait()
         with engine.begin() as connection:
-            return batches.take(connection, batch_id, run_id=run_id, seconds=60)
+            return batches.take(connection, batch_id, run_id=run_id, seconds=60, lease=60)
 
     with ThreadPoolExecutor(2) as pool:
         won = [token for token in pool.map(take, ["run-1", "run-2"]) if token]
@@ -58,18 +58,18 @@ def test_one_of_two_runs_takes_a_batch(engine: Engine, workspace: str) -> None:
 
 def test_a_batch_is_not_taken_twice_even_by_the_same_run(scratch: Connection) -> None:
     token = begun_batch(scratch, waiting(scratch, 1))
-    assert batches.take(scratch, token.batch_id, run_id=token.run_id, seconds=60) is None
+    assert batches.take(scratch, token.batch_id, run_id=token.run_id, seconds=60, lease=60) is None
 
 
 def test_a_closed_batch_is_not_taken(scratch: Connection) -> None:
     token = begun_batch(scratch, waiting(scratch, 1))
     end_run(scratch, token)
-    assert batches.take(scratch, token.batch_id, run_id="run-2", seconds=60) is None
+    assert batches.take(scratch, token.batch_id, run_id="run-2", seconds=60, lease=60) is None
 
 
 def test_a_taken_batch_has_a_deadline(scratch: Connection) -> None:
     batch_id = open_batch(scratch, waiting(scratch, 1))
-    batches.take(scratch, batch_id, run_id="run-1", seconds=90)
+    batches.take(scratch, batch_id, run_id="run-1", seconds=90, lease=60)
     batch = batch_of(scratch, batch_id)
     assert (batch["deadline_at"] - batch["taken_at"]).total_seconds() == pytest.approx(90, abs=0.1)
 
@@ -221,7 +221,7 @@ def test_a_workspace_let_go_can_be_assigned_while_the_batch_still_runs(scratch: 
 def test_the_holder_of_a_workspace_is_named(scratch: Connection, taken: bool) -> None:
     batch_id = open_batch(scratch, waiting(scratch, 1))
     if taken:
-        batches.take(scratch, batch_id, run_id="run-1", seconds=60)
+        batches.take(scratch, batch_id, run_id="run-1", seconds=60, lease=60)
     holder = batches.holder_of(scratch, "ws_test", function_id=CAPTURE)
     assert holder == ("run run-1" if taken else f"batch {batch_id}, which waits for its run")
     assert batches.holder_of(scratch, "ws_test", function_id=FunctionId.PROFILE_UPDATE) is None
@@ -252,9 +252,9 @@ def test_open_and_unfinished_batches_are_listed_oldest_first(scratch: Connection
     token = begun_batch(scratch, waiting(scratch, 1))
     waits = open_batch(scratch, waiting(scratch, 1, workspace_id="ws_b"))
     assert batches.open_batches(scratch, function_id=CAPTURE) == [waits]
-    assert [(batch.id, batch.run_id) for batch in batches.unfinished_batches(scratch)] == [
+    assert [(batch.id, batch.run_id) for batch in leases.unfinished_batches(scratch)] == [
         (token.batch_id, "run-1"),
         (waits, None),
     ]
-    assert batches.batches_of(scratch, "run-1") == [token.batch_id]
+    assert batches.batches_of(scratch, "run-1") == [token]
     assert batches.running_batches(scratch) == 1

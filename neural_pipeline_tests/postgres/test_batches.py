@@ -61,7 +61,7 @@ def test_no_batch_is_opened_beyond_the_limit_whether_the_others_run_or_wait(scra
     limits = replace(LIMITS, max_open=2, max_events=1)
     first, _second = assign(scratch, limits)
     assert assign(scratch, limits) == []
-    token = batches.take(scratch, first, run_id="run-1", seconds=60)
+    token = batches.take(scratch, first, run_id="run-1", seconds=60, lease=60)
     assert assign(scratch, limits) == []
     assert token is not None
     end_run(scratch, token)

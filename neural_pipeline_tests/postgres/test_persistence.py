@@ -97,7 +97,8 @@ def test_one_guilty_event_fails_at_step_store_and_all_others_are_captured(
     assert (run["output"]["step"], run["output"]["error"], run["cause"]) == (
         "store",
         run["error_message"],
-        "code_error",
+        # A constraint may look elsewhere the next time; data that Postgres cannot hold it never will.
+        "code_error" if spoil is refused_by_a_constraint else "rejected",
     )
     assert (attempt["event_id"], attempt["step"], attempt["attempt"]) == (guilty, "store", 1)
     assert (attempt["message"], attempt["dagster_run_id"]) == (run["error_message"], "run-1")

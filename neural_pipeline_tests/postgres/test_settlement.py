@@ -53,7 +53,7 @@ def held(connection: Connection) -> list[str]:
     return column(connection, "select workspace_id from batch_workspaces where closed_at is null")
 
 
-@pytest.mark.parametrize("end", RunEnd)
+@pytest.mark.parametrize("end", [end for end in RunEnd if end is not RunEnd.CANCELED])
 def test_a_batch_that_nobody_took_is_closed_as_its_run_key_is_spent_and_its_events_wait_unharmed(
     scratch: Connection, end: RunEnd
 ) -> None:
@@ -65,6 +65,18 @@ def test_a_batch_that_nobody_took_is_closed_as_its_run_key_is_spent_and_its_even
     for id_ in ids:
         assert (event_of(scratch, id_)["batch_id"], event_of(scratch, id_)["losses"]) == (None, 0)
         assert run_of(scratch, id_)["status"] == "queued"
+
+
+def test_a_run_that_is_cancelled_before_it_takes_its_batch_cancels_the_events(scratch: Connection) -> None:
+    [id_] = waiting(scratch, 1)
+    batch_id = open_batch(scratch, [id_])
+    assert settlement.settle(scratch, batch_id, run_id="run-1", end=RunEnd.CANCELED, isolating_losses=3)
+    run = run_of(scratch, id_)
+    assert (run["status"], run["started_at"], run["error_message"]) == (
+        "cancelled",
+        None,
+        "the Dagster run was cancelled",
+    )
 
 
 @pytest.mark.parametrize("end", RunEnd)
@@ -190,7 +202,7 @@ def test_losses_isolate_an_event_until_it_fails_alone_and_the_others_finish(scra
         made = batches.assign(scratch, function_id=CAPTURE, limits=replace(LIMITS, max_events=30, max_open=1))
         if not made:
             break
-        token = batches.take(scratch, made[0], run_id=f"run-{round_}", seconds=60)
+        token = batches.take(scratch, made[0], run_id=f"run-{round_}", seconds=60, lease=60)
         assert token is not None
         batches.begin(scratch, token)
         on_it = column(scratch, "select id from incoming_events where batch_id = :id", id=token.batch_id)
@@ -251,6 +263,6 @@ def test_what_a_run_could_not_get_to_is_captured_by_the_next_one(engine: Engine,
     with engine.begin() as connection:
         end_run(connection, token)
         [batch_id] = batches.assign(connection, function_id=CAPTURE, limits=LIMITS)
-        again = batches.take(connection, batch_id, run_id="run-2", seconds=60)
+        again = batches.take(connection, batch_id, run_id="run-2", seconds=60, lease=60)
     assert again is not None
     assert capture(engine, again).outcomes == {"captured": 2}

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from random import random
 from typing import Any
 
 import dagster as dg
@@ -47,6 +48,7 @@ from neural_pipeline.workflows.observation_capture.recall import (
 )
 from neural_pipeline.workflows.observation_capture.verdicts import Decided, Decisions, Examined, decide
 from neural_pipeline.workflows.observation_capture.work import Step
+from neural_pipeline.workflows.run_failures import settles_its_batch
 
 BATCH_TAG = "neural/batch"
 """The run tag that names the batch a sensor has assigned."""
@@ -185,6 +187,8 @@ def store(context: dg.OpExecutionContext, pipeline: Pipeline, batch: DecidedBatc
         chunk=min(pipeline.settings.capture_chunk, pipeline.settings.capture_max_batch),
         seconds=decisions.seconds,
         deadline=loaded.deadline,
+        retries=pipeline.retries,
+        draw=random,
     )
     try:
         report = persistence.keep(decisions.examined, decisions.decided)
@@ -234,7 +238,14 @@ def _load(context: dg.OpExecutionContext, config: Launch, pipeline: Pipeline) ->
         events=config.events,
         launched_by=context.run.tags.get("user", "dagster"),
     )
-    terms = Terms(pipeline.limits, pipeline.settings.run_max_seconds, _door(pipeline))
+    settings = pipeline.settings
+    terms = Terms(
+        limits=pipeline.limits,
+        working=min(settings.run_max_seconds, settings.capture_timeout_seconds / 2),
+        timeout=settings.capture_timeout_seconds,
+        lease=settings.lease_seconds,
+        door=_door(pipeline),
+    )
     try:
         with pipeline.transaction() as connection:
             claimed = claim(connection, request, terms)
@@ -242,6 +253,7 @@ def _load(context: dg.OpExecutionContext, config: Launch, pipeline: Pipeline) ->
         raise dg.Failure(str(refusal), allow_retries=False) from refusal
     if claimed.token is None:
         return claimed
+    pipeline.keep_lease(claimed.token)
     with pipeline.transaction() as connection:
         rows = capture_inputs.events_of(connection, claimed.token.batch_id)
     return with_events(claimed, rows)
@@ -251,6 +263,7 @@ def _load(context: dg.OpExecutionContext, config: Launch, pipeline: Pipeline) ->
     executor_def=dg.in_process_executor,
     resource_defs={"io_manager": dg.mem_io_manager, "pipeline": Pipeline()},
     tags={"neural/function": FUNCTION.value},
+    hooks={settles_its_batch},
 )
 def observation_capture() -> None:
     """Turn source events into observations: scored, classified, embedded, with entities, an actor and a cluster."""

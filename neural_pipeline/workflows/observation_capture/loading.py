@@ -55,10 +55,16 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a run must keep to: bounds of its batch, seconds until it stops taking chunks, and what raw events pass."""
+    """What a run must keep to: bounds of its batch, its times, and what raw events pass.
+
+    In seconds: `working` until it takes no further chunk, `timeout` until its batch is taken from it, and `lease`
+    without a sign of life.
+    """
 
     limits: Limits
-    seconds: float
+    working: float
+    timeout: float
+    lease: float
     door: Door
 
 
@@ -95,7 +101,7 @@ def _claim_raw(connection: Connection, request: Request, terms: Terms) -> Loaded
 
 
 def _take(connection: Connection, batch_id: int, request: Request, terms: Terms) -> Loaded:
-    token = batches.take(connection, batch_id, run_id=request.run_id, seconds=terms.seconds)
+    token = batches.take(connection, batch_id, run_id=request.run_id, seconds=terms.timeout, lease=terms.lease)
     if token is None:
         return Loaded(note=f"batch {batch_id} is taken or closed: another run has done, or does, its work")
     if current_revision(connection) != SCHEMA_REVISION:
@@ -104,7 +110,7 @@ def _take(connection: Connection, batch_id: int, request: Request, terms: Terms)
     if not request.events:
         batches.top_up(connection, token, function_id=FUNCTION, limits=terms.limits)
     batches.begin(connection, token)
-    return Loaded(token, deadline=time.monotonic() + terms.seconds)
+    return Loaded(token, deadline=time.monotonic() + terms.working)
 
 
 def with_events(loaded: Loaded, rows: Sequence[RowMapping]) -> Loaded:
@@ -116,11 +122,20 @@ def with_events(loaded: Loaded, rows: Sequence[RowMapping]) -> Loaded:
             source_event = CapturePayload.model_validate(row["payload"]).source_event
         except ValueError as error:
             source_event = _stand_in(row["payload"])
-            unreadable[row["id"]] = failure_of(error, step=STEP)
-        events.append(
-            CaptureEvent(row["id"], row["workspace_id"], row["clerk_org_id"], row["repository_id"], source_event)
-        )
+            unreadable[row["id"]] = failure_of(error, step=STEP, rejected=True)
+        events.append(_event(row, source_event))
     return replace(loaded, events=events, unreadable=unreadable)
+
+
+def _event(row: RowMapping, source_event: SourceEvent) -> CaptureEvent:
+    return CaptureEvent(
+        id=row["id"],
+        workspace_id=row["workspace_id"],
+        clerk_org_id=row["clerk_org_id"],
+        repository_id=row["repository_id"],
+        source_event=source_event,
+        attempt=row["attempt"],
+    )
 
 
 def _stand_in(payload: dict[str, Any]) -> SourceEvent:

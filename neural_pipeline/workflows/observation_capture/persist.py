@@ -13,9 +13,11 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError
 
 from neural_pipeline.contracts.lifecycle import Trigger
 from neural_pipeline.contracts.memory import NewObservation
+from neural_pipeline.contracts.retries import RetryPolicy
 from neural_pipeline.store import batches, inbox, outcomes, settlement
 from neural_pipeline.store.batches import BatchLost, Token
 from neural_pipeline.store.observations import keep_observations
+from neural_pipeline.store.refusals import is_fault_of_data
 from neural_pipeline.workflows.observation_capture.outcomes import cause_of, children_of, metrics_of, output_of
 from neural_pipeline.workflows.observation_capture.verdicts import Decided, Examined
 from neural_pipeline.workflows.observation_capture.work import Failure, Filtered, failure_of
@@ -24,14 +26,15 @@ STEP = "store"
 _PATIENCE = (0.1, 0.5, 1.0, 2.0, 5.0)
 """Seconds waited before a chunk is repeated that a lost connection, a deadlock or a conflict threw back."""
 
-_CODES_OF_DATA = ("P0", "54")
-"""SQLSTATE classes: raised by a trigger, program limit exceeded."""
-
 _OBSERVATION_KEYS = ("obs_source_id_idx", "obs_external_id_idx")
 """The external id is derived from the source id: whichever index Postgres looks at first."""
 
 Decide = Callable[[Sequence[Examined], set[tuple[str, str]]], list[Decided]]
 """Judges events in order, given the (workspace id, source id) that this batch has captured already."""
+
+
+class CancelledMeanwhile(Exception):
+    """Events of a chunk were cancelled while the run worked on them: what was decided after them holds no more."""
 
 
 @dataclass(slots=True)
@@ -54,6 +57,8 @@ class Persistence:
     chunk: int
     seconds: dict[int, float]
     deadline: float
+    retries: RetryPolicy
+    draw: Callable[[], float]
     report: Report = field(default_factory=Report)
     captured: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
 
@@ -62,13 +67,16 @@ class Persistence:
         left = list(decided)
         results = {one.event.id: one for one in examined}
         size = self.chunk
-        last_of = {one.event.workspace_id: one.event.id for one in decided}
+        is_first = True
         # The first chunk is done whatever the clock says: a batch that is handed back whole would come again for ever.
-        while left and (len(left) == len(decided) or time.monotonic() < self.deadline):
+        while left and (is_first or time.monotonic() < self.deadline):
             chunk = left[:size]
-            error = self._commit(chunk, last_of)
+            error = self._commit(chunk, left)
             if error is None:
                 left, size = left[len(chunk) :], min(self.chunk, size * 2)
+                is_first = False
+            elif isinstance(error, CancelledMeanwhile):
+                left = self._without_cancelled(left, results)
             elif len(chunk) > 1:
                 size = len(chunk) // 2
             elif isinstance(chunk[0].verdict, Failure):
@@ -79,14 +87,20 @@ class Persistence:
         self._release([one.event.id for one in left])
         return self.report
 
-    def _commit(self, chunk: Sequence[Decided], last_of: dict[str, int]) -> Exception | None:
+    def _without_cancelled(self, left: Sequence[Decided], results: dict[int, Examined]) -> list[Decided]:
+        with self.engine.begin() as connection:
+            gone = outcomes.cancelled(connection, [one.event.id for one in left])
+        self.report.outcomes["cancelled"] += len(gone)
+        return self.decide([results[one.event.id] for one in left if one.event.id not in gone], set(self.captured))
+
+    def _commit(self, chunk: Sequence[Decided], left: Sequence[Decided]) -> Exception | None:
         """Commit a chunk; return the error if its events are at fault, repeat it if the circumstances are."""
         for pause in (*_PATIENCE, None):
             try:
                 with self.engine.begin() as connection:
-                    self._write(connection, chunk, last_of)
+                    self._write(connection, chunk, left)
             except DBAPIError as error:
-                if _is_fault_of_data(error):
+                if is_fault_of_data(error):
                     return error
                 if pause is None or not isinstance(error, OperationalError | InterfaceError):
                     raise
@@ -101,17 +115,32 @@ class Persistence:
                 return None
         return None
 
-    def _write(self, connection: Connection, chunk: Sequence[Decided], last_of: dict[str, int]) -> None:
-        batches.fence(connection, self.token)
-        open_ids = outcomes.unfinished(connection, [one.event.id for one in chunk])
-        todo = [one for one in chunk if one.event.id in open_ids]
-        captured = [one.verdict for one in todo if isinstance(one.verdict, NewObservation)]
+    def _write(self, connection: Connection, chunk: Sequence[Decided], left: Sequence[Decided]) -> None:
+        retries = {one.event.id: retry for one in chunk if (retry := self._retry(one))}
+        (batches.hold_alone if retries else batches.fence)(connection, self.token)
+        seen = outcomes.look_again(connection, [one.event.id for one in chunk], token=self.token)
+        if seen.cancelled:
+            raise CancelledMeanwhile
+        todo = [one for one in chunk if one.event.id in seen.unfinished]
+        ending = [one for one in todo if one.event.id not in retries]
+        captured = [one.verdict for one in ending if isinstance(one.verdict, NewObservation)]
         clusters = keep_observations(connection, captured)
-        outcomes.keep_outcomes(connection, [self._outcome(one, clusters) for one in todo], token=self.token)
+        outcomes.keep_outcomes(connection, [self._outcome(one, clusters) for one in ending], token=self.token)
+        outcomes.postpone(
+            connection, [retry for id_, retry in retries.items() if id_ in seen.unfinished], token=self.token
+        )
         inbox.append(connection, [child for one in captured for child in _children(one, clusters)])
-        done = [one.event.workspace_id for one in chunk if last_of[one.event.workspace_id] == one.event.id]
+        later = {one.event.workspace_id for one in left[len(chunk) :]}
+        done = {one.event.workspace_id for one in chunk} - later
         if done:
-            batches.let_go(connection, self.token, workspaces=done)
+            batches.let_go(connection, self.token, workspaces=sorted(done))
+
+    def _retry(self, decided: Decided) -> outcomes.Retry | None:
+        failure = decided.verdict
+        if not isinstance(failure, Failure) or failure.rejected:
+            return None
+        pause = self.retries.pause_after(decided.event.attempt + 1, draw=self.draw())
+        return None if pause is None else outcomes.Retry(decided.event.id, _failed_attempt(failure), pause)
 
     def _outcome(self, decided: Decided, clusters: dict[str, int]) -> outcomes.Outcome:
         verdict = decided.verdict
@@ -145,14 +174,8 @@ class Persistence:
                 case Filtered(reason=reason):
                     self.report.outcomes[reason] += 1
                 case Failure() as failure:
-                    self.report.outcomes["failed"] += 1
+                    self.report.outcomes["tried again later" if self._retry(one) else "failed"] += 1
                     self.report.failures.append((one.event.id, failure))
-
-
-def _is_fault_of_data(error: DBAPIError) -> bool:
-    """Tell what an event's own data bring about, refusals of triggers and exceeded limits of Postgres included."""
-    code = str(getattr(error.orig, "pgcode", None) or "")
-    return isinstance(error, DataError | IntegrityError) or code.startswith(_CODES_OF_DATA)
 
 
 def _verdict_on(error: Exception) -> Filtered | Failure:
@@ -160,7 +183,8 @@ def _verdict_on(error: Exception) -> Filtered | Failure:
     if isinstance(error, IntegrityError) and any(name in str(error.orig) for name in _OBSERVATION_KEYS):
         return Filtered("duplicate")
     orig = error.orig if isinstance(error, DBAPIError) else None
-    return failure_of(orig if isinstance(orig, Exception) else error, step=STEP)
+    refused = orig if isinstance(orig, Exception) else error
+    return failure_of(refused, step=STEP, rejected=isinstance(error, DataError))
 
 
 def _failed_attempt(failure: Failure) -> outcomes.FailedAttempt:

@@ -23,6 +23,8 @@ class CaptureEvent:
     clerk_org_id: str
     repository_id: str | None
     source_event: SourceEvent
+    attempt: int = 0
+    """How many attempts it has had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +94,11 @@ def each(step: str, events: Iterable[CaptureEvent], work: Callable[[SourceEvent]
         into.clock.add(event.id, perf_counter() - began)
 
 
-def failure_of(error: Exception, *, step: str) -> Failure:
-    """Return what is kept of an exception: message, class and the end of its stack."""
+def failure_of(error: Exception, *, step: str, rejected: bool = False) -> Failure:
+    """Return what is kept of an exception: message, class and the end of its stack.
+
+    What is `rejected` no retry can heal.
+    """
     stack = "".join(traceback.format_exception(error))[-MAX_STACK:]
     message = error_text(f"{error}" or type(error).__name__)
-    return Failure(step=step, message=message, error_class=type(error).__qualname__, stack=stack)
+    return Failure(step=step, message=message, error_class=type(error).__qualname__, stack=stack, rejected=rejected)
