@@ -75,6 +75,18 @@ def accepted(source_id: str = "d-1", **changes: Any) -> Judgement:
     return Judgement("accepted", event=source_event(source_id, **changes))
 
 
+_TABLES = """
+select string_agg(quote_ident(table_name), ', ') from information_schema.tables
+where table_schema = 'public' and table_type = 'BASE TABLE' and table_name <> 'neural_alembic_version'
+"""
+
+
+def empty_tables(connection: Connection) -> None:
+    """Empty all tables; ids begin at 1 again."""
+    tables = connection.execute(text(_TABLES)).scalar_one()
+    connection.execute(text(f"truncate {tables} restart identity cascade"))
+
+
 def workspaces(connection: Connection, *ids: str) -> list[str]:
     """Create workspaces."""
     for id_ in ids:

@@ -1,6 +1,5 @@
 """`neural ingest`: deliveries judged and admitted in chunks, each chunk one transaction. Reading is `reading`."""
 
-import getpass
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,6 +10,7 @@ from uuid import uuid4
 import typer
 from sqlalchemy import Engine
 
+from neural_pipeline.cli.account import login_name
 from neural_pipeline.cli.database import ready_engine
 from neural_pipeline.cli.documents import Delivery, Kind
 from neural_pipeline.cli.output import ExitCode, print_json, say, warn
@@ -143,7 +143,7 @@ class Desk:
 
 def take_in(engine: Engine, intake: Intake, desk: Desk, *, tally: Tally, quiet: bool) -> None:
     """Admit all deliveries of an intake in chunks and count what became of them."""
-    channel = Channel(intake.channel, Trigger.MANUAL, _login_name())
+    channel = Channel(intake.channel, Trigger.MANUAL, login_name())
     with intake_progress(intake.size, quiet=quiet) as advance:
         for chunk in chunks(intake.deliveries):
             receipts = [desk.receipt(delivery, tally.total + place) for place, delivery in enumerate(chunk, start=1)]
@@ -166,13 +166,6 @@ def chunks(deliveries: Iterator[Delivery]) -> Iterator[list[Delivery]]:
             chunk, size = [], 0
     if chunk:
         yield chunk
-
-
-def _login_name() -> str:
-    try:
-        return getpass.getuser().encode("utf-8", "replace").decode()
-    except (OSError, KeyError, ImportError):  # an account without a name: which error depends on the version
-        return "unknown"
 
 
 def _report(tally: Tally, *, as_json: bool) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from neural_pipeline.cli.cancel import cancel
 from neural_pipeline.cli.database import ready_engine
 from neural_pipeline.cli.history import SHORT_NAMES, full_view, page_view
 from neural_pipeline.cli.output import ExitCode, console, print_json, say, warn
@@ -20,6 +21,7 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks
 _JSON = typer.Option("--json", help="Print JSON.")
 
 app = typer.Typer()
+app.command()(cancel)
 
 
 @app.command(name="list")

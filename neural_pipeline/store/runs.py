@@ -88,6 +88,12 @@ def find_run(connection: Connection, name: str) -> dict[str, Any] | None:
     }
 
 
+def event_of_run(connection: Connection, name: str) -> int | None:
+    """Return the inbox event of the run with this id or execution id, None if there is none."""
+    row = _row(connection, name)
+    return None if row is None else row["event_id"]
+
+
 def _row(connection: Connection, name: str) -> RowMapping | None:
     if name.isascii() and name.isdigit() and int(name[:20]) <= _LARGEST_ID:
         condition, value = "id = :name", int(name[:20])

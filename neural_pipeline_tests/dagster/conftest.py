@@ -11,13 +11,8 @@ from sqlalchemy.engine import URL
 from neural_pipeline.postgres.databases import create_database
 from neural_pipeline.postgres.server import server_url
 from neural_pipeline.store.database import engine_for
-from neural_pipeline_tests.building import workspaces
+from neural_pipeline_tests.building import empty_tables, workspaces
 from neural_pipeline_tests.dagster.launching import REFUSE_MARKED_TITLES, Site
-
-TABLES = """
-select string_agg(quote_ident(table_name), ', ') from information_schema.tables
-where table_schema = 'public' and table_type = 'BASE TABLE' and table_name <> 'neural_alembic_version'
-"""
 
 
 @pytest.fixture(scope="session")
@@ -54,6 +49,5 @@ def site(run_database: URL, instance: dg.DagsterInstance, monkeypatch: pytest.Mo
 def empty(engine: Engine) -> None:
     """Empty all tables and make the workspace."""
     with engine.begin() as connection:
-        tables = connection.execute(text(TABLES)).scalar_one()
-        connection.execute(text(f"truncate {tables} restart identity cascade"))
+        empty_tables(connection)
         workspaces(connection, "ws_test")
