@@ -83,9 +83,16 @@ def _end_run(instance: dg.DagsterInstance, run_id: str, end: RunEnd) -> None:
     run = instance.get_run_by_id(run_id)
     if run is None or run.is_finished:
         return
-    if end is RunEnd.TIMEOUT and instance.run_launcher.terminate(run_id):
+    if end is RunEnd.TIMEOUT and _is_being_terminated(instance, run_id):
         return
     instance.report_run_failed(run, f"its batch was taken from it: {_REASONS[end]}")
+
+
+def _is_being_terminated(instance: dg.DagsterInstance, run_id: str) -> bool:
+    try:
+        return instance.run_launcher.terminate(run_id)
+    except Exception:  # whatever a launcher may raise: then the run is reported as failed
+        return False
 
 
 _REASONS = {

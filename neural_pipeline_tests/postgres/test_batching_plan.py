@@ -98,3 +98,17 @@ def test_the_most_suspicious_events_of_a_slot_go_first_and_without_the_others() 
     due = [*events("a", "b"), DueEvent(7, "a", 1, 3), DueEvent(8, "b", 1, 3)]
     [batch] = plan_batches(due, slots=1, limits=LIMITS)
     assert [event.id for event in batch] == [7]
+
+
+def test_a_workspace_under_suspicion_does_not_hold_up_the_others() -> None:
+    due = [DueEvent(1, "suspicious", 1, 3), DueEvent(2, "clean", 1, 0), DueEvent(3, "other", 1, 0)]
+    planned = [{one.workspace_id for one in batch} for batch in plan_batches(due, slots=2, limits=LIMITS)]
+    assert planned == [{"suspicious"}, {"clean", "other"}]
+
+
+def test_with_one_slot_the_kind_that_has_waited_longest_goes_first_and_alone() -> None:
+    due = [DueEvent(1, "clean", 1, 0), DueEvent(2, "suspicious", 1, 1), DueEvent(3, "other", 1, 0)]
+    [batch] = plan_batches(due, slots=1, limits=LIMITS)
+    assert {one.workspace_id for one in batch} == {"clean", "other"}
+    [batch] = plan_batches(due[1:], slots=1, limits=LIMITS)
+    assert {one.workspace_id for one in batch} == {"suspicious"}
