@@ -202,3 +202,17 @@ def test_a_late_worker_puts_nothing_off(engine: Engine, workspace: str) -> None:
     with engine.begin() as connection:
         assert event_of(connection, id_) == before
         assert len(attempts(connection, id_)) == 1
+
+
+def test_putting_an_event_off_waits_for_a_recorder_at_work(engine: Engine, workspace: str) -> None:
+    with engine.begin() as connection:
+        [id_] = waiting(connection, 1)
+        token = begun_batch(connection, [id_])
+    with ThreadPoolExecutor(1) as pool:
+        with engine.begin() as connection:
+            lifecycle.record_batch(connection, token.batch_id)
+            worker = pool.submit(attempt, engine, token, {id_: STUMBLED})
+            assert not _is_done_within(worker, 0.5)
+        worker.result()
+    with engine.begin() as connection:
+        assert run_of(connection, id_)["status"] == "queued"
