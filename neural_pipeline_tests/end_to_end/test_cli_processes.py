@@ -18,6 +18,7 @@ from neural_pipeline.postgres import server as embedded
 from neural_pipeline.postgres.databases import create_database, drop_database
 from neural_pipeline.postgres.server import server_url
 from neural_pipeline.postgres.target import Target
+from neural_pipeline.store.revision import SCHEMA_REVISION
 
 NEURAL = [sys.executable, "-c", "from neural_pipeline.cli.main import main; main()"]
 HIDDEN = "s3cr3t-w0rd"
@@ -51,7 +52,7 @@ def test_the_embedded_database_is_started_used_and_stopped(home: Path) -> None:
     for _ in range(2):
         started = neural("db", "start", **here)
         assert started.returncode == 0, started.stderr
-    assert "schema   0001\n" in neural("db", "status", **here).stdout
+    assert f"schema   {SCHEMA_REVISION}\n" in neural("db", "status", **here).stdout
     assert neural("db", "upgrade", **here).returncode == 0
     assert neural("workspaces", "create", "ws_a", **here).returncode == 0
     url = neural("db", "url", **here).stdout
