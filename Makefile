@@ -7,12 +7,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: demo up test lint check format lock clean help
+.PHONY: demo up test faults guards lint check format lock clean help
 
 help:
 	@echo "make demo    run the whole pipeline on sample data and git history (REPO=folder for another repository)"
 	@echo "make up      embedded Postgres, Dagster's daemon and user interface, until Ctrl-C"
 	@echo "make test    all tests            make lint    format, lint, types, import rules, Dagster definitions"
+	@echo "make faults  kill, cut off and revoke things for an hour; the table goes to docs/reliability.md (FAULTS=names for some)"
+	@echo "make guards  take away each guard of the record and see its tests go red"
 	@echo "make clean   remove the environment and all data of this checkout (stops the embedded server)"
 
 demo: $(READY)
@@ -23,6 +25,12 @@ up: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest $(PYTEST)
+
+faults: $(READY)
+	@$(BIN)/python -m neural_pipeline_tests.faults $(FAULTS) $(if $(FAULTS),,--write docs/reliability.md)
+
+guards: $(READY)
+	@$(BIN)/python -m neural_pipeline_tests.guards
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

@@ -4,9 +4,7 @@ Its rules are what runs, sensors, the reconciler, people and time may do to batc
 of docs/reliability.md. At the end of every story a last run that works shows that nothing has got stuck.
 """
 
-from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields
 from itertools import cycle
 from typing import Any
 
@@ -15,7 +13,6 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
-    RuleBasedStateMachine,
     initialize,
     invariant,
     multiple,
@@ -32,9 +29,7 @@ from neural_pipeline.store.cancellation import cancel_event
 from neural_pipeline.store.outcomes import FailedAttempt
 from neural_pipeline.store.settlement import RunEnd
 from neural_pipeline.store.summaries import unexplained
-from neural_pipeline.workflows.observation_capture.persist import Persistence
-from neural_pipeline.workflows.observation_capture.verdicts import Decided, Examined
-from neural_pipeline.workflows.observation_capture.work import Failure, Filtered
+from neural_pipeline.workflows.observation_capture.verdicts import Examined
 from neural_pipeline_tests.building import (
     CAPTURE,
     column,
@@ -45,6 +40,7 @@ from neural_pipeline_tests.building import (
     workspaces,
 )
 from neural_pipeline_tests.building import end_run as settle_as
+from neural_pipeline_tests.postgres.story import Died, Story, ending, mortal
 
 EXTRA_ATTEMPTS = 2
 ISOLATING_LOSSES = 3
@@ -63,43 +59,9 @@ update incoming_events set payload = jsonb_set(payload, '{sourceEvent,sourceId}'
 """
 
 
-class Died(Exception):
-    """The worker is dead: what it has committed stands, the rest it never does."""
-
-
-@dataclass(slots=True)
-class Mortal(Persistence):
-    """The store step of a worker that dies after some commits."""
-
-    commits: int = 0
-
-    def _commit(self, chunk: Sequence[Decided], left: Sequence[Decided]) -> Exception | None:
-        if self.commits == 0:
-            raise Died
-        self.commits -= 1
-        return Persistence._commit(self, chunk, left)
-
-
-def _mortal(persistence: Persistence, *, commits: int) -> Mortal:
-    return Mortal(**{field.name: getattr(persistence, field.name) for field in fields(persistence)}, commits=commits)
-
-
-def _ending(one: Examined, how: str) -> Examined:
-    match how:
-        case "filtered":
-            return Examined(one.event, Filtered("below_threshold", 10))
-        case "stumbles":
-            return Examined(one.event, Failure("embed", "it stumbled", "RuntimeError"))
-        case "rejected":
-            return Examined(one.event, Failure("gate", "it is refused", "ValueError", rejected=True))
-        case _:
-            return one
-
-
-class Lifecycle(RuleBasedStateMachine):
+class Lifecycle(Story):
     """One inbox and everything that may happen to it."""
 
-    engine: Engine
     events = Bundle("events")
     tokens = Bundle("tokens")
 
@@ -168,8 +130,8 @@ class Lifecycle(RuleBasedStateMachine):
         with self.engine.begin() as connection:
             is_held = token in batches.batches_of(connection, token.run_id)
         before = self.facts()
-        seen = [_ending(one, how) for one, how in zip(self.loaded[token], cycle(endings), strict=False)]
-        worker = _mortal(persistence(self.engine, token, chunk=chunk, extra_attempts=EXTRA_ATTEMPTS), commits=commits)
+        seen = [ending(one, how) for one, how in zip(self.loaded[token], cycle(endings), strict=False)]
+        worker = mortal(persistence(self.engine, token, chunk=chunk, extra_attempts=EXTRA_ATTEMPTS), commits=commits)
         try:
             worker.keep(seen, worker.decide(seen, set()))
         except BatchLost:
@@ -325,23 +287,6 @@ class Lifecycle(RuleBasedStateMachine):
         assert self.column(f"select id from {RUNS} where not {FINISHED} and inngest_function_id = :f", f=CAPTURE) == []
         self.finished_rows_do_not_change()
         self.all_records_account_for_each_other()
-
-    # Reading.
-
-    def rows(self, sql: str, **parameters: Any) -> list[dict[str, Any]]:
-        with self.engine.begin() as connection:
-            return [dict(row) for row in connection.execute(text(sql), parameters).mappings()]
-
-    def column(self, sql: str, **parameters: Any) -> list[Any]:
-        with self.engine.begin() as connection:
-            return column(connection, sql, **parameters)
-
-    def execute(self, sql: str, **parameters: Any) -> None:
-        with self.engine.begin() as connection:
-            connection.execute(text(sql), parameters)
-
-    def facts(self) -> list[dict[str, Any]]:
-        return self.rows("select * from incoming_events order by id")
 
 
 RUNS = "lightfast_workspace_workflow_runs"
