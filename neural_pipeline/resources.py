@@ -2,11 +2,12 @@
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import dagster as dg
 from pydantic import PrivateAttr
 from sqlalchemy import Connection, Engine
+from sqlalchemy.engine import URL
 
 from neural_pipeline.contracts.batching import Limits
 from neural_pipeline.contracts.retries import RetryPolicy
@@ -19,6 +20,12 @@ from neural_pipeline.store.batches import Token
 from neural_pipeline.store.database import engine_for
 from neural_pipeline.store.lease_keeper import LeaseKeeper
 from neural_pipeline.store.settlement import RunEnd
+
+
+@lru_cache(maxsize=8)
+def _url_of(settings: Settings) -> URL:
+    """Return the database of the settings, looked for once: as root that starts a process, and sensors tick often."""
+    return resolve_database(settings).url
 
 
 class Pipeline(dg.ConfigurableResource["Pipeline"]):
@@ -34,7 +41,7 @@ class Pipeline(dg.ConfigurableResource["Pipeline"]):
     @property
     def engine(self) -> Engine:
         """The engine of this process."""
-        return engine_for(resolve_database(self.settings).url)
+        return engine_for(_url_of(self.settings))
 
     @contextmanager
     def transaction(self) -> Generator[Connection]:
