@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -173,6 +173,15 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, home: Path) -> Path:
         return home.expanduser().absolute()
+
+    @model_validator(mode="after")
+    def _failures_longer(self) -> Self:
+        for kind in ("payload", "run"):
+            longer, shorter = f"keep_failed_{kind}_days", f"keep_{kind}_days"
+            if getattr(self, longer) < getattr(self, shorter):
+                problem = f"{self.variable(longer)} is less than {self.variable(shorter)}"
+                raise ValueError(f"{problem}: failures are kept at least as long as the rest")
+        return self
 
     @field_validator("allowed_events", mode="before")
     @classmethod

@@ -11,6 +11,7 @@ import pytest
 
 from neural_pipeline.definitions import defs
 
+JOBS = ("observation_capture", "retention")
 LIFECYCLE = ("canceled", "failure", "queued", "started", "success")
 NOWHERE = "postgresql+psycopg2://nobody:nothing@127.0.0.1:1/nowhere"
 
@@ -28,9 +29,9 @@ def test_the_code_location_defines_this_and_nothing_else():
         "assets": sorted(key.to_user_string() for key in repository.assets_defs_by_key),
         "resources": sorted(repository.get_top_level_resources()),
     } == {
-        "jobs": ["observation_capture"],
+        "jobs": [*JOBS],
         "sensors": [*(f"lifecycle_{status}" for status in LIFECYCLE), "observation_capture_inbox", "reconciler"],
-        "schedules": [],
+        "schedules": ["retention_daily"],
         "assets": [],
         "resources": ["pipeline"],
     }
@@ -53,15 +54,30 @@ def test_the_inbox_sensor_starts_the_job_it_is_named_after():
     assert sensors()["observation_capture_inbox"].job_name == "observation_capture"
 
 
-def test_the_job_runs_in_one_process_and_names_its_function():
-    job = defs.resolve_job_def("observation_capture")
+@pytest.mark.parametrize("name", JOBS)
+def test_a_job_runs_in_one_process_and_stores_nothing_between_its_ops(name: str):
+    job = defs.resolve_job_def(name)
     assert job.executor_def.name == dg.in_process_executor.name
     assert job.resource_defs["io_manager"] is dg.mem_io_manager
-    assert job.tags == {"neural/function": "neural.observation.capture"}
 
 
-def test_every_op_says_what_it_does():
-    job = defs.resolve_job_def("observation_capture")
+def test_the_job_of_a_workflow_names_its_function():
+    assert defs.resolve_job_def("observation_capture").tags == {"neural/function": "neural.observation.capture"}
+
+
+def test_what_is_old_is_removed_once_a_day_unless_somebody_stops_that():
+    [schedule] = defs.get_repository_def().schedule_defs
+    assert (schedule.job_name, schedule.default_status) == ("retention", dg.DefaultScheduleStatus.RUNNING)
+    minute, hour, *days = str(schedule.cron_schedule).split()
+    assert minute.isdigit()
+    assert hour.isdigit()
+    assert days == ["*", "*", "*"]
+    assert schedule.description
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_every_op_says_what_it_does(name: str):
+    job = defs.resolve_job_def(name)
     assert all(node.definition.description for node in job.nodes)
     assert job.description
 

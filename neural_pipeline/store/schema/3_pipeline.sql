@@ -31,6 +31,7 @@ create table raw_payloads (
   constraint payload_refusal_has_reason check (disposition = 'accepted' or reason is not null)
 );
 create index raw_payload_refused_idx on raw_payloads (received_at, id) where disposition <> 'accepted';
+create index raw_payload_accepted_idx on raw_payloads (received_at, id) where disposition = 'accepted';
 create index raw_payload_intake_idx on raw_payloads (intake_id);
 
 -- The inbox: one row per execution to be done. The columns from begun_at on are facts, written once per attempt.
@@ -79,6 +80,8 @@ create index incoming_event_batch_idx on incoming_events (batch_id) where batch_
 create index incoming_event_raw_payload_idx on incoming_events (raw_payload_id) where raw_payload_id is not null;
 create index incoming_event_parent_idx on incoming_events (parent_event_id) where parent_event_id is not null;
 create index incoming_event_ended_idx on incoming_events (outcome_at, id) where outcome is not null;
+create index incoming_event_unpruned_idx on incoming_events (outcome_at, id)
+  where outcome is not null and pruned_at is null;
 create unique index incoming_event_debounce_idx on incoming_events (workspace_id, function_id, debounce_key)
   where debounce_key is not null and batch_id is null and outcome is null;
 
@@ -141,6 +144,7 @@ create table replaced_observations (
   external_id varchar(21) not null,
   replaced_at timestamptz not null default clock_timestamp()
 );
+create index replaced_observation_by_idx on replaced_observations (replaced_by_event_id);
 
 create table observation_entities (
   observation_id bigint not null references lightfast_workspace_neural_observations (id) on delete cascade,
