@@ -41,7 +41,7 @@ class Pipeline(dg.ConfigurableResource["Pipeline"]):
     @property
     def engine(self) -> Engine:
         """The engine of this process."""
-        return engine_for(_url_of(self.settings))
+        return engine_for(_url_of(self.settings))  # pyright: ignore[reportArgumentType] - frozen models have a hash
 
     @contextmanager
     def transaction(self) -> Generator[Connection]:

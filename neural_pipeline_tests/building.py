@@ -134,6 +134,7 @@ def examined(connection: Connection, token: Token) -> list[Examined]:
                 row["repository_id"],
                 CapturePayload.model_validate(row["payload"]).source_event,
                 row["attempt"],
+                row["reprocess"],
             ),
             findings(),
         )

@@ -22,7 +22,7 @@ SHORT_NAMES = {
 _SHORT: dict[str, str] = {full: short for short, full in SHORT_NAMES.items()}
 _WIDE = 140
 _STYLES = {RunStatus.COMPLETED: "green", RunStatus.FAILED: "red", RunStatus.RUNNING: "cyan"}
-_PARTS = ("input", "output", "attempts", "parent", "children", "payload")
+_PARTS = ("input", "output", "attempts", "parent", "children", "replays", "payload")
 
 
 def page_view(runs: Sequence[Mapping[str, Any]], *, width: int) -> Table:

@@ -19,16 +19,19 @@ _COMMANDS = {
         "Hand in webhook payloads from files or standard input, or the history of a repository.",
     ),
     "runs": ("runs:app", "Look at the executions of the workflows."),
+    "payloads": ("payloads:app", "Look at payloads that were refused, and hand them in again."),
     "workspaces": ("workspaces:app", "Make and list workspaces."),
+    "prune": ("prune:prune", "Remove what the settings say is old."),
+    "doctor": ("doctor:doctor", "Check that everything works and nothing is stuck, and say what to do."),
     "db": ("db:app", "Start, stop and upgrade the database."),
     "env": ("environment:env", "Print the variables that a plain `dagster` command needs."),
     "settings": ("environment:settings", "List every setting with its value and meaning."),
 }
 _HELP = (
     "Turn engineering events into a searchable memory and look at the record of that work.\n\n"
-    "Exit codes: 0 done; 1 a payload was invalid, or what was asked for is not there; 2 wrong usage or unusable input; "
-    "3 `neural db status`: it does not run; 4 the database cannot be used; 70 an unexpected error; "
-    "130 interrupted."
+    "Exit codes: 0 done; 1 a payload was invalid, what was asked for is not there, or the doctor found a fault; "
+    "2 wrong usage or unusable input; 3 `neural db status`: it does not run; 4 the database cannot be used; "
+    "70 an unexpected error; 130 interrupted."
 )
 
 

@@ -1,4 +1,4 @@
-"""What the memory is made of, as the workflows work it out and the store writes it. Plain values, no behaviour."""
+"""What the memory is made of, as the workflows work it out and the store writes it. Plain values."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -58,6 +58,15 @@ class Cluster:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Replaced:
+    """A stored observation that a new one replaces, and the cluster in which both stand; None if it is in none."""
+
+    id: int
+    external_id: str
+    cluster: Cluster | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class NewObservation:
     """An observation to be stored, with everything that is stored with it; `vectors` has shape (3, dimension)."""
 
@@ -83,3 +92,9 @@ class NewObservation:
     cluster_is_new: bool
     affinity: float | None
     best_rejected: float | None
+    replaces: Replaced | None = None
+
+
+def stays_in_its_cluster(one: NewObservation) -> bool:
+    """Tell whether an observation takes the place of another in a cluster, which does not change by that."""
+    return one.replaces is not None and one.replaces.cluster is not None

@@ -8,14 +8,19 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection, RowMapping
 
-from neural_pipeline.contracts.memory import Cluster, CommitAuthor
+from neural_pipeline.contracts.memory import Cluster, CommitAuthor, Replaced
 from neural_pipeline.store.sql import record_set, rows
+
+_CLUSTER = """
+c.topic_label, c.keywords, c.primary_entities, c.primary_actors, c.observation_count, c.first_observation_at,
+c.last_observation_at, c.centroid::text as centroid
+"""
 
 
 def events_of(connection: Connection, batch_id: int) -> Sequence[RowMapping]:
     """Return the unfinished events of a batch in the order of their work: received_at, then id."""
     sql = """
-    select e.id, e.workspace_id, w.clerk_org_id, r.repository_id, e.payload, e.attempt
+    select e.id, e.workspace_id, w.clerk_org_id, r.repository_id, e.payload, e.attempt, e.reprocess
     from incoming_events e
     join lightfast_org_workspaces w on w.id = e.workspace_id
     left join lightfast_workspace_workflow_runs r on r.event_id = e.id
@@ -25,16 +30,46 @@ def events_of(connection: Connection, batch_id: int) -> Sequence[RowMapping]:
     return rows(connection, sql, batch_id=batch_id)
 
 
+_REPLACES = "e.reprocess and o.event_id is distinct from e.id and o.created_at < e.received_at"
+"""What was captured since somebody asked for it anew is anew: one batch and single events then agree on duplicates."""
+
+
 def known_source_ids(connection: Connection, keys: Sequence[tuple[int, str, str]]) -> set[int]:
-    """Return which events, given as (event id, workspace id, source id), are observations of another event already."""
-    sql = """
+    """Return which events, given as (event id, workspace id, source id), are observations of another event already.
+
+    An event that is to be processed anew is none of them where the observation is `replaceable`.
+    """
+    sql = f"""
     select k.event_id
     from jsonb_to_recordset(cast(:keys as jsonb)) k(event_id bigint, workspace_id text, source_id text)
     join lightfast_workspace_neural_observations o on o.workspace_id = k.workspace_id and o.source_id = k.source_id
-    where o.event_id is distinct from k.event_id
-    """
+    left join incoming_events e on e.id = k.event_id and {_REPLACES}
+    where o.event_id is distinct from k.event_id and e.id is null
+    """  # noqa: S608 - made of constants
     records = ({"event_id": event, "workspace_id": workspace, "source_id": source} for event, workspace, source in keys)
     return {row["event_id"] for row in rows(connection, sql, keys=record_set(records))}
+
+
+def replaceable(connection: Connection, keys: Sequence[tuple[int, str, str]]) -> dict[tuple[str, str], Replaced]:
+    """Return what events, given as (event id, workspace id, source id), are to replace, by workspace and source id."""
+    sql = f"""
+    select o.workspace_id, o.source_id, o.id as observation_id, o.external_id as observation_external_id, c.external_id,
+      {_CLUSTER}
+    from jsonb_to_recordset(cast(:keys as jsonb)) k(event_id bigint, workspace_id text, source_id text)
+    join incoming_events e on e.id = k.event_id
+    join lightfast_workspace_neural_observations o on o.workspace_id = k.workspace_id and o.source_id = k.source_id
+    left join lightfast_workspace_observation_clusters c on c.id = o.cluster_id
+    where {_REPLACES}
+    """  # noqa: S608 - made of constants
+    records = ({"event_id": event, "workspace_id": workspace, "source_id": source} for event, workspace, source in keys)
+    return {
+        (row["workspace_id"], row["source_id"]): Replaced(
+            id=row["observation_id"],
+            external_id=row["observation_external_id"],
+            cluster=None if row["external_id"] is None else _cluster(row),
+        )
+        for row in rows(connection, sql, keys=record_set(records))
+    }
 
 
 def integrations_of(
@@ -82,14 +117,13 @@ def authors_of_commits(
     return authors
 
 
-_CLUSTERS = """
-select distinct on (c.id) c.workspace_id, c.external_id, c.topic_label, c.keywords, c.primary_entities,
-  c.primary_actors, c.observation_count, c.first_observation_at, c.last_observation_at, c.centroid::text as centroid
+_CLUSTERS = f"""
+select distinct on (c.id) c.workspace_id, c.external_id, {_CLUSTER}
 from jsonb_to_recordset(cast(:spans as jsonb)) s(workspace_id text, first_at timestamptz, last_at timestamptz)
 join lightfast_workspace_observation_clusters c on c.workspace_id = s.workspace_id and c.status = 'open'
   and c.last_observation_at >= s.first_at and c.first_observation_at <= s.last_at
 order by c.id
-"""
+"""  # noqa: S608 - made of constants
 
 
 def clusters_near(

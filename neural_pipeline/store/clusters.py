@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from neural_pipeline.contracts.memory import NewObservation
+from neural_pipeline.contracts.memory import NewObservation, stays_in_its_cluster
 from neural_pipeline.store.sql import record_set, rows, vector_text
 
 _KEEP = """
@@ -27,10 +27,20 @@ returning id, external_id
 
 
 def keep_clusters(connection: Connection, observations: Sequence[NewObservation]) -> dict[str, int]:
-    """Store the last state of every cluster the observations touch; return ids by external id."""
-    last = {one.cluster.external_id: one for one in observations}
+    """Store the last state of every cluster the observations began or joined; return ids by external id.
+
+    A cluster in which one observation only takes the place of another is left as it is.
+    """
+    last = {one.cluster.external_id: one for one in observations if not stays_in_its_cluster(one)}
     records = record_set(_record(one, position) for position, one in enumerate(last.values()))
-    return {row["external_id"]: row["id"] for row in rows(connection, _KEEP, clusters=records)}
+    ids = {row["external_id"]: row["id"] for row in rows(connection, _KEEP, clusters=records)} if last else {}
+    untouched = sorted({one.cluster.external_id for one in observations} - ids.keys())
+    return ids | _ids(connection, untouched) if untouched else ids
+
+
+def _ids(connection: Connection, external_ids: Sequence[str]) -> dict[str, int]:
+    sql = "select external_id, id from lightfast_workspace_observation_clusters where external_id = any(:external_ids)"
+    return {row["external_id"]: row["id"] for row in rows(connection, sql, external_ids=list(external_ids))}
 
 
 def _record(one: NewObservation, position: int) -> dict[str, Any]:

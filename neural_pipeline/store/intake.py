@@ -7,6 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, text
 
+from neural_pipeline.contracts.events import SourceEvent
 from neural_pipeline.contracts.incoming import CapturePayload
 from neural_pipeline.contracts.lifecycle import Disposition, Trigger
 from neural_pipeline.sources.intake import Judgement
@@ -136,21 +137,19 @@ def _executions(receipts: Sequence[Receipt], payload_ids: Sequence[int], *, chan
             workspace_id=receipt.workspace_id,
             source=receipt.source,
             delivery_id=storable(receipt.delivery_id, limit=191),
-            payload=CapturePayload(source_event=receipt.judgement.event),
+            payload=CapturePayload(source_event=event),
             trigger=channel.trigger,
             triggered_by=channel.triggered_by,
-            repository_id=_repository(receipt),
+            repository_id=repository_of(event),
             raw_payload_id=payload_id,
         )
         for receipt, payload_id in zip(receipts, payload_ids, strict=True)
-        if receipt.judgement.event is not None
+        if (event := receipt.judgement.event) is not None
     ]
 
 
-def _repository(receipt: Receipt) -> str | None:
-    event = receipt.judgement.event
-    if event is None:
-        return None
+def repository_of(event: SourceEvent) -> str | None:
+    """Return what an event's run names as its repository: the provider's id of it, or of the project."""
     found = event.metadata.get("repoId") or event.metadata.get("projectId") or event.metadata.get("repoFullName")
     return None if found is None else str(found)[:191]
 

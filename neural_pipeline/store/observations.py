@@ -3,7 +3,8 @@
 Rows go in key order wherever another batch could touch the same ones, so that two batches cannot deadlock.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 from sqlalchemy import Connection
@@ -13,21 +14,37 @@ from neural_pipeline.store import vectors
 from neural_pipeline.store.clusters import keep_clusters
 from neural_pipeline.store.entities import keep_entities
 from neural_pipeline.store.identities import Identity, adopt_commit_authors, keep_identities
+from neural_pipeline.store.replacement import reassign_entities, remove_replaced
 from neural_pipeline.store.sql import record_set, rows
 
 
 def keep_observations(connection: Connection, observations: Sequence[NewObservation]) -> dict[str, int]:
     """Store observations with vectors, entities, actors and clusters; return cluster ids by external id.
 
-    Raises IntegrityError where an observation of the same workspace and source id exists.
+    Raises IntegrityError where an observation of the same workspace and source id exists that is not to be replaced.
     """
-    if not observations:
-        return {}
+    cluster_ids: dict[str, int] = {}
+    for part in _parts(observations):
+        cluster_ids |= _keep(connection, part)
+    return cluster_ids
+
+
+def _parts(observations: Sequence[NewObservation]) -> Iterator[Sequence[NewObservation]]:
+    """Yield what can be stored at once: a replacement stands alone, as what others leave of its entities is its end."""
+    for replaces, group in groupby(observations, lambda one: one.replaces is not None):
+        part = list(group)
+        yield from ([one] for one in part) if replaces else [part]
+
+
+def _keep(connection: Connection, observations: Sequence[NewObservation]) -> dict[str, int]:
+    removals = [remove_replaced(connection, one) for one in observations if one.replaces is not None]
     actor_ids = keep_identities(connection, [actor for one in observations if (actor := _identity(one))])
     cluster_ids = keep_clusters(connection, observations)
     ids = _insert(connection, observations, actor_ids=actor_ids, cluster_ids=cluster_ids)
     vectors.keep_vectors(connection, [(ids[one.external_id], one) for one in observations])
     keep_entities(connection, [(ids[one.external_id], one) for one in observations])
+    for entity_ids in removals:
+        reassign_entities(connection, entity_ids)
     adopt_commit_authors(connection, [ids[one.external_id] for one in observations if _is_push(one)])
     return cluster_ids
 

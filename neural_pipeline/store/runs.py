@@ -60,21 +60,26 @@ limit :limit
 
 def list_runs(connection: Connection, wanted: RunFilter, *, limit: int, after: Cursor | None = None) -> Page:
     """Return at most `limit` runs that are wanted, newest first, beginning after a place in the history."""
-    given = {name: value for name in _CONDITIONS if (value := getattr(wanted, name)) is not None}
-    conditions = [_CONDITIONS[name] for name in given] + (
-        ["(r.created_at, r.id) < (:after_created_at, :after_id)"] if after else ["true"]
-    )
-    place = {"after_created_at": after.created_at, "after_id": after.id} if after else {}
+    conditions, parameters = conditions_of(wanted)
+    if after is not None:
+        conditions.append("(r.created_at, r.id) < (:after_created_at, :after_id)")
+        parameters |= {"after_created_at": after.created_at, "after_id": after.id}
     sql = _PAGE.format(conditions=" and ".join(conditions))
-    found = _dicts(connection, sql, {**given, **place, "limit": limit + 1})
+    found = _dicts(connection, sql, parameters | {"limit": limit + 1})
     last = found[limit - 1] if len(found) > limit else None
     return Page(found[:limit], None if last is None else Cursor(last["created_at"], last["id"]))
+
+
+def conditions_of(wanted: RunFilter) -> tuple[list[str], dict[str, Any]]:
+    """Return SQL conditions on the run `r`, at least one, and their parameters."""
+    given = {name: value for name in _CONDITIONS if (value := getattr(wanted, name)) is not None}
+    return [_CONDITIONS[name] for name in given] or ["true"], given
 
 
 def find_run(connection: Connection, name: str) -> dict[str, Any] | None:
     """Return everything about the run with this id or execution id, None if there is none.
 
-    Beside its columns: `attempts`, `parent`, `children`, and `payload`, what is known of what was received.
+    Beside its columns: `attempts`, `parent`, `children`, `replays`, and `payload`, what is known of what was received.
     """
     row = _row(connection, name)
     if row is None:
@@ -84,8 +89,21 @@ def find_run(connection: Connection, name: str) -> dict[str, Any] | None:
         "attempts": _dicts(connection, _ATTEMPTS, event),
         "parent": next(iter(_dicts(connection, _PARENT, event)), None),
         "children": _dicts(connection, _CHILDREN, event),
+        "replays": _dicts(connection, _REPLAYS, {"id": row["id"]}),
         "payload": next(iter(_dicts(connection, _PAYLOAD, event)), None),
     }
+
+
+def number_of_run(connection: Connection, name: str) -> int | None:
+    """Return the id of the run with this id or execution id, None if there is none."""
+    row = _row(connection, name)
+    return None if row is None else row["id"]
+
+
+def runs_of_events(connection: Connection, event_ids: Sequence[int]) -> dict[int, int]:
+    """Return the ids of the runs of inbox events, by event."""
+    sql = "select event_id, id from lightfast_workspace_workflow_runs where event_id = any(:ids)"
+    return {row["event_id"]: row["id"] for row in rows(connection, sql, ids=list(event_ids))}
 
 
 def event_of_run(connection: Connection, name: str) -> int | None:
@@ -120,6 +138,10 @@ _CHILDREN = """
 select r.id, r.inngest_run_id, r.name, r.status
 from incoming_events e join lightfast_workspace_workflow_runs r on r.event_id = e.id
 where e.parent_event_id = :event_id order by r.id
+"""
+_REPLAYS = """
+select r.id, r.inngest_run_id, r.status, r.replay_request_id, r.triggered_by, r.created_at
+from lightfast_workspace_workflow_runs r where r.replay_of = :id order by r.id
 """
 _PAYLOAD = """
 select p.id, p.source, p.event_type, p.delivery_id, p.disposition, p.reason, octet_length(p.body) as bytes,

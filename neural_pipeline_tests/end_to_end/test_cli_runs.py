@@ -11,7 +11,8 @@ from sqlalchemy import Engine, text
 from neural_pipeline.cli.main import run
 from neural_pipeline.cli.output import flat, visible
 from neural_pipeline.cli.refusal import Refusal
-from neural_pipeline.cli.runs import cursor_of, moment_of
+from neural_pipeline.cli.runs import cursor_of
+from neural_pipeline.cli.selection import moment_of
 from neural_pipeline.contracts.integrations import parse_workspace_settings
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)

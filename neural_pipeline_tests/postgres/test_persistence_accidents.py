@@ -13,6 +13,7 @@ from sqlalchemy.exc import OperationalError
 from neural_pipeline.resources import Pipeline
 from neural_pipeline.store import batches
 from neural_pipeline.store.batches import BatchLost, Token
+from neural_pipeline.store.capture_inputs import known_source_ids
 from neural_pipeline.store.settlement import RunEnd
 from neural_pipeline.workflows.observation_capture.job import DecidedBatch, store
 from neural_pipeline.workflows.observation_capture.loading import Loaded
@@ -147,6 +148,17 @@ def given_up_after(engine: Engine, token: Token, commits: int) -> Iterator[None]
     event.listen(engine, "begin", commit)
     yield
     event.remove(engine, "begin", commit)
+
+
+def test_an_event_is_no_duplicate_of_its_own_observation(engine: Engine, workspace: str) -> None:
+    token, seen = ready(engine, 1)
+    keep(engine, token, seen)
+    [own] = seen
+    source_id = own.event.source_event.source_id
+    with engine.begin() as connection:
+        [other] = waiting(connection, 1, workspace_id=workspace, prefix="other")
+        keys = [(own.event.id, workspace, source_id), (other, workspace, source_id)]
+        assert known_source_ids(connection, keys) == {other}
 
 
 def test_a_run_that_lost_its_batch_stops_where_it_is(engine: Engine, workspace: str) -> None:

@@ -79,9 +79,12 @@ from incoming_events e
 left join incoming_events c on c.parent_event_id = e.id and c.function_id = 'neural.cluster.summary'
 where e.function_id = 'neural.observation.capture' and e.output ->> 'status' = 'success'
 union all
-select 'a captured execution has its observation', count(*), count(o.id), count(*) filter (where o.id is null)
+select 'a captured execution has its observation, or another has replaced it', count(*),
+  count(*) filter (where (o.id is null) <> (x.event_id is null)),
+  count(*) filter (where (o.id is null) = (x.event_id is null))
 from incoming_events e
 left join lightfast_workspace_neural_observations o on o.event_id = e.id
+left join replaced_observations x on x.event_id = e.id
 where e.function_id = 'neural.observation.capture' and e.output ->> 'status' = 'success'
 union all
 select 'an observation has the execution that captured it', count(*), count(e.id), count(*) filter (where e.id is null)

@@ -70,6 +70,11 @@ class ClusterSet:
         self._clusters[place] = cluster
         self._span[place] = cluster.first_at.timestamp(), cluster.last_at.timestamp()
 
+    def latest(self, cluster: Cluster) -> Cluster:
+        """Return the latest state of a cluster that is known here, else the one given."""
+        place = self._place.get(cluster.external_id)
+        return cluster if place is None else self._clusters[place]
+
     def near(self, moment: datetime, rules: ClusterRules) -> list[Cluster]:
         """Return the clusters that were active within the look-back of a moment, the nearest first."""
         first, last = self._span[: len(self._clusters)].T

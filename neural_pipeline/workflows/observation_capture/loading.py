@@ -135,6 +135,7 @@ def _event(row: RowMapping, source_event: SourceEvent) -> CaptureEvent:
         repository_id=row["repository_id"],
         source_event=source_event,
         attempt=row["attempt"],
+        reprocess=row["reprocess"],
     )
 
 

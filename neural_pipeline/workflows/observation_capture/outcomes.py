@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from neural_pipeline.contracts.incoming import ExtractionPayload, IncomingEvent, ProfilePayload, SummaryPayload
 from neural_pipeline.contracts.lifecycle import Cause
-from neural_pipeline.contracts.memory import NewObservation
+from neural_pipeline.contracts.memory import NewObservation, stays_in_its_cluster
 from neural_pipeline.contracts.metrics import (
     ActorResolution,
     ActorResolutionTags,
@@ -81,14 +81,15 @@ def _of_capture(one: NewObservation, cluster_id: str, work_ms: int) -> Iterator[
     yield ActorResolution(
         tags=ActorResolutionTags(resolved=_is_resolved(one), source=event.source, method=one.actor.method)
     )
-    yield ClusterAffinity(
-        tags=ClusterAffinityTags(
-            affinity_score=one.affinity,
-            best_rejected_score=one.best_rejected,
-            joined=not one.cluster_is_new,
-            cluster_id=cluster_id,
+    if not stays_in_its_cluster(one):  # where it stays, nothing was compared
+        yield ClusterAffinity(
+            tags=ClusterAffinityTags(
+                affinity_score=one.affinity,
+                best_rejected_score=one.best_rejected,
+                joined=not one.cluster_is_new,
+                cluster_id=cluster_id,
+            )
         )
-    )
     yield ObservationCaptured(
         tags=ObservationTags(
             source=event.source,

@@ -72,12 +72,20 @@ def recall_authors(connection: Connection, events: Sequence[CaptureEvent]) -> Kn
 def recall_memory(
     connection: Connection, examined: Sequence[Examined], rules: ClusterRules, *, authors: KnownAuthors
 ) -> Memory:
-    """Read the clusters that the events may join; `authors` are the accounts known for their commits."""
+    """Read the clusters that the events may join, and the observations that they are to replace.
+
+    `authors` are the accounts known for their commits.
+    """
     able = [one.event for one in examined if isinstance(one.result, Findings)]
     moments = [(event.workspace_id, _within_calendar(event.source_event.occurred_at, rules.lookback)) for event in able]
     near = capture_inputs.clusters_near(connection, moments, lookback=rules.lookback)
     sets = {workspace: ClusterSet(clusters) for workspace, clusters in near.items()}
-    return Memory(clusters=sets, authors={key: list(known) for key, known in authors.by_commit.items()})
+    anew = [(event.id, event.workspace_id, event.source_event.source_id) for event in able if event.reprocess]
+    return Memory(
+        clusters=sets,
+        authors={key: list(known) for key, known in authors.by_commit.items()},
+        replaceable=capture_inputs.replaceable(connection, anew) if anew else {},
+    )
 
 
 def _within_calendar(moment: datetime, reach: timedelta) -> datetime:

@@ -7,7 +7,7 @@ steps before prepare their findings for every event as if it stood alone, and th
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from neural_pipeline.contracts.memory import NewObservation, ResolvedActor, Vector
+from neural_pipeline.contracts.memory import NewObservation, Replaced, ResolvedActor, Vector
 from neural_pipeline.workflows.observation_capture.actors import CommitAuthors, author_told_by, commits_of, resolve
 from neural_pipeline.workflows.observation_capture.clusters import (
     ClusterRules,
@@ -66,11 +66,15 @@ class Decisions:
 
 @dataclass(slots=True)
 class Memory:
-    """What is known so far: clusters per workspace, accounts per commit, and the source ids captured by this batch."""
+    """What is known so far: clusters per workspace, accounts per commit, and the source ids captured by this batch.
+
+    `replaceable` are stored observations by (workspace id, source id) that an event of the batch is to replace.
+    """
 
     clusters: dict[str, ClusterSet] = field(default_factory=dict[str, ClusterSet])
     authors: CommitAuthors = field(default_factory=dict)
     captured: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
+    replaceable: dict[tuple[str, str], Replaced] = field(default_factory=dict[tuple[str, str], Replaced])
 
 
 def decide(examined: Sequence[Examined], memory: Memory, rules: ClusterRules) -> list[Decided]:
@@ -106,6 +110,11 @@ def _observe(event: CaptureEvent, found: Findings, memory: Memory, *, rules: Clu
     source_event = event.source_event
     known = [author for sha in commits_of(source_event) for author in memory.authors.get((event.workspace_id, sha), [])]
     actor = resolve(source_event, known)
+    replaces = memory.replaceable.get((event.workspace_id, source_event.source_id)) if event.reprocess else None
+    clusters = memory.clusters.setdefault(event.workspace_id, ClusterSet())
+    if replaces is not None and replaces.cluster is not None:
+        stays = Placement(clusters.latest(replaces.cluster), is_new=False, affinity=None, best_rejected=None)
+        return _new_observation(event, found, actor=actor, placement=stays, replaces=replaces)
     newcomer = Newcomer(
         external_id=external_id("cluster", event.workspace_id, source_event.source_id),
         title=source_event.title,
@@ -115,19 +124,20 @@ def _observe(event: CaptureEvent, found: Findings, memory: Memory, *, rules: Clu
         occurred_at=source_event.occurred_at,
         vector=found.vectors[CONTENT],
     )
-    placement = place(newcomer, memory.clusters.setdefault(event.workspace_id, ClusterSet()), rules)
-    return _new_observation(event, found, actor=actor, placement=placement)
+    placement = place(newcomer, clusters, rules)
+    return _new_observation(event, found, actor=actor, placement=placement, replaces=replaces)
 
 
 def _new_observation(
-    event: CaptureEvent, found: Findings, *, actor: ResolvedActor, placement: Placement
+    event: CaptureEvent, found: Findings, *, actor: ResolvedActor, placement: Placement, replaces: Replaced | None
 ) -> NewObservation:
+    own_id = external_id("observation", event.workspace_id, event.source_event.source_id)
     return NewObservation(
         event_id=event.id,
         workspace_id=event.workspace_id,
         clerk_org_id=event.clerk_org_id,
         repository_id=event.repository_id,
-        external_id=external_id("observation", event.workspace_id, event.source_event.source_id),
+        external_id=own_id if replaces is None else replaces.external_id,
         source_event=event.source_event,
         observation_type=observation_type(event.source_event),
         significance=found.significance.score,
@@ -145,6 +155,7 @@ def _new_observation(
         cluster_is_new=placement.is_new,
         affinity=placement.affinity,
         best_rejected=placement.best_rejected,
+        replaces=replaces,
     )
 
 

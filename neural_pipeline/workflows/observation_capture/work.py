@@ -26,6 +26,9 @@ class CaptureEvent:
     attempt: int = 0
     """How many attempts it has had."""
 
+    reprocess: bool = False
+    """Whether it replaces the observation that was made of the same event before."""
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:

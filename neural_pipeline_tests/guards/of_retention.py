@@ -1,0 +1,143 @@
+"""Guards of retention: what stays however old it is."""
+
+from neural_pipeline_tests.guards.guard import Guard
+
+OF_RETENTION = (
+    Guard(
+        "nothing on an open batch is removed",
+        "store/retention.py",
+        "not exists (select from event_batches b where b.id = e.batch_id and b.state <> 'closed')",
+        "true",
+        ("postgres/test_retention.py::test_what_has_ended_on_a_batch_that_is_not_closed_never_goes",),
+    ),
+    Guard(
+        "nothing that the record tells otherwise is removed",
+        "store/retention.py",
+        "    and r.status = case e.outcome when 'superseded' then 'completed' else e.outcome end\n",
+        "",
+        ("postgres/test_retention.py::test_what_is_not_recorded_yet_or_recorded_otherwise_never_goes",),
+    ),
+    Guard(
+        "payloads of failures are kept longer",
+        "store/retention.py",
+        "and (e.outcome <> 'failed' or e.outcome_at < :failed_payload)",
+        "",
+        ("postgres/test_retention.py::test_a_payload_goes_at_the_age_of_its_outcome_and_its_record_stays",),
+    ),
+    Guard(
+        "records of failures are kept longer",
+        "store/retention.py",
+        "and (e.outcome <> 'failed' or e.outcome_at < :failed_record)",
+        "",
+        ("postgres/test_retention.py::test_a_record_goes_at_the_age_of_its_outcome_with_all_that_hangs_on_it",),
+    ),
+    Guard(
+        "refusals are kept longer",
+        "store/retention.py",
+        "and (p.disposition = 'duplicate' or p.received_at < :failed_payload)",
+        "",
+        ("postgres/test_retention.py::test_a_refused_payload_goes_at_the_age_of_its_disposition",),
+    ),
+    Guard(
+        "what is removed is counted",
+        "store/retention.py",
+        "    run(connection, _COUNT,",
+        "    return\n    run(connection, _COUNT,",
+        ("postgres/test_retention_accounting.py::test_the_books_balance_after_every_transaction_whatever_the_ages",),
+    ),
+    Guard(
+        "no child is removed before its parent",
+        "store/retention_records.py",
+        "where e.id = any(:ids)\nunion all",
+        "where e.id = any(:ids) and false\nunion all",
+        ("postgres/test_retention.py::test_a_child_does_not_go_before_its_parent",),
+    ),
+    Guard(
+        "no replacement is removed before what it replaced",
+        "store/retention_records.py",
+        "where replaced_by_event_id = any(:ids)",
+        "where replaced_by_event_id = any(:ids) and false",
+        ("postgres/test_retention.py::test_a_replacement_does_not_go_before_what_it_replaced",),
+    ),
+    Guard(
+        "rows that somebody holds are passed over",
+        "store/retention_records.py",
+        '    held = {row["id"] for row in rows(connection, _HELD, ids=ids)}',
+        "    held = set[int]()",
+        ("postgres/test_retention.py::test_what_somebody_holds_is_passed_over_and_goes_the_next_time",),
+    ),
+    Guard(
+        "a payload that a replay can use stays",
+        "store/retention_payloads.py",
+        "where p.id = any(:ids) and not exists (",
+        "where p.id = any(:ids) or not exists (",
+        (
+            "postgres/test_retention.py::test_a_raw_payload_stays_as_long_as_a_replay_can_use_it_and_so_does_the_record_it_came_with",
+        ),
+    ),
+    Guard(
+        "a payload whose execution is lost stays as evidence",
+        "store/retention.py",
+        "      or not exists (select from lightfast_org_workspaces w where w.id = p.workspace_id)",
+        "      or true",
+        ("postgres/test_retention.py::test_a_payload_whose_execution_is_lost_is_kept_as_evidence",),
+    ),
+    Guard(
+        "observations outlive their executions",
+        "store/retention_records.py",
+        "set event_id = null",
+        "set event_id = event_id",
+        ("postgres/test_retention.py::test_an_observation_stays_for_ever_and_stands_without_its_execution",),
+    ),
+    Guard(
+        "a batch with executions left stays",
+        "store/retention_records.py",
+        " and not exists (select from incoming_events e where e.batch_id = b.id)",
+        "",
+        ("postgres/test_retention.py::test_a_closed_batch_goes_when_it_is_old_and_no_execution_is_left_of_it",),
+    ),
+    Guard(
+        "a Dagster run of an open batch stays",
+        "workflows/retention/dagster_records.py",
+        "        return run.run_id in unfinished.run_ids or self.batch_of(run.tags) in unfinished.batch_ids",
+        "        return False",
+        ("dagster/test_retention_job.py::test_a_run_whose_batch_is_not_closed_stays_however_old_it_is",),
+    ),
+    Guard(
+        "a Dagster run that ended lately stays",
+        "workflows/retention/dagster_records.py",
+        "_ended_at(record) < before and ",
+        "",
+        ("dagster/test_retention_job.py::test_a_run_that_began_long_ago_but_ended_lately_stays",),
+    ),
+    Guard(
+        "an unfinished Dagster run stays",
+        "workflows/retention/dagster_records.py",
+        "statuses=_FINISHED, ",
+        "",
+        ("dagster/test_retention_job.py::test_old_finished_runs_go_with_their_event_logs_and_the_rest_stays",),
+    ),
+    Guard(
+        "the newest tick stays",
+        "workflows/retention/dagster_records.py",
+        "min([before.timestamp(), *(tick.timestamp for tick in newest)])",
+        "before.timestamp()",
+        (
+            "dagster/test_retention_job.py::test_old_ticks_of_sensors_and_schedules_go_but_for_the_newest_and_those_that_have_not_ended",
+        ),
+    ),
+    Guard(
+        "one prune at a time",
+        "workflows/retention/pruning.py",
+        "if not scalar(connection,",
+        "if False and not scalar(connection,",
+        ("end_to_end/test_cli_prune.py::test_a_second_prune_at_the_same_time_says_so_and_leaves",),
+    ),
+    Guard(
+        "failures cannot be kept shorter",
+        "settings.py",
+        "< getattr(self, shorter)",
+        "< 0",
+        ("end_to_end/test_cli_prune.py::test_failures_kept_shorter_than_the_rest_are_refused",),
+    ),
+)
