@@ -229,13 +229,17 @@ SCENARIOS = (
         "poison",
         "an event that kills its worker every time",
         special=(f"[PR Opened] {POISON}", "worker_lost"),
-        settings={"NEURAL_ISOLATING_LOSSES": "3"},
+        settings={"NEURAL_CAPTURE_MAX_BATCH": "400", "NEURAL_ISOLATING_LOSSES": "3"},
     ),
     Scenario(
         "hanging",
         "an event that keeps its worker for ever",
         special=(f"[PR Opened] {HANG}", "timeout"),
-        settings={"NEURAL_CAPTURE_TIMEOUT_SECONDS": "10", "NEURAL_ISOLATING_LOSSES": "3"},
+        settings={
+            "NEURAL_CAPTURE_TIMEOUT_SECONDS": "20",
+            "NEURAL_CAPTURE_MAX_BATCH": "400",
+            "NEURAL_ISOLATING_LOSSES": "3",
+        },
     ),
     Scenario("no-right-to-write", "the right to write observations is revoked for a while", revoke_and_grant),
     Scenario("upgrade-meanwhile", "the schema is upgraded under open batches, and put back", migrate_meanwhile),
@@ -248,5 +252,5 @@ SCENARIOS = (
     Scenario("reboot", "everything ends at once, Postgres too", reboot),
 )
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
-SHORT = ("worker-killed-in-store", "daemon-killed", "poison")
+SHORT = ("worker-killed-in-store", "daemon-killed", "commits-unanswered")
 """The named subset that CI runs, with fewer events."""

@@ -35,13 +35,13 @@ ROLE = "pipeline"
 """Not a superuser, so that a privilege can be taken from it."""
 
 FAST = {
-    "NEURAL_CAPTURE_MAX_BATCH": "400",
+    "NEURAL_CAPTURE_MAX_BATCH": "1000",
     "NEURAL_CAPTURE_CHUNK": "50",
-    "NEURAL_ISOLATING_LOSSES": "4",
+    "NEURAL_ISOLATING_LOSSES": "5",
     "NEURAL_LEASE_SECONDS": "6",
     "NEURAL_RETRY_BASE_SECONDS": "1",
 }
-"""Small batches and short leases: several runs to hit, and losses that are noticed within seconds."""
+"""Several runs to hit, a few more after a loss, and short leases, so that losses are noticed within seconds."""
 
 WORKSPACE_FILE = """load_from:
   - python_module:
