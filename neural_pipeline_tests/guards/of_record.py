@@ -15,9 +15,19 @@ OF_RECORD = (
     Guard(
         "recording twice changes and measures nothing",
         "store/lifecycle.py",
+        "where r.id = f.id and (r.status <> f.status or r.dagster_run_id is distinct from f.run_id)",
+        "where r.id = f.id",
+        ("postgres/test_recorder.py::test_recording_again_changes_nothing_and_measures_nothing",),
+    ),
+    Guard(
+        "a finished row is left alone by a recorder with old facts",
+        "store/lifecycle.py",
         "where {scope} and r.status in ('queued', 'running') and",
         "where {scope} and",
-        ("postgres/test_recorder.py::test_recording_again_changes_nothing_and_measures_nothing",),
+        (
+            "postgres/test_recorder.py"
+            "::test_a_recorder_with_old_facts_does_not_stumble_over_a_row_that_finished_meanwhile",
+        ),
     ),
     Guard(
         "a recorder waits for whoever settles",
@@ -31,7 +41,7 @@ OF_RECORD = (
         "workflows/observation_capture/persist.py",
         "(batches.hold_alone if retries else batches.fence)(connection, self.token)",
         "batches.fence(connection, self.token)",
-        ("postgres/test_attempts.py::test_the_recorder_waits_while_an_event_is_put_off_and_leaves_its_row_queued",),
+        ("postgres/test_attempts.py::test_putting_an_event_off_waits_for_a_recorder_at_work",),
     ),
     Guard(
         "a finished row does not change",
