@@ -58,7 +58,7 @@ def goes_red(guard: Guard, root: Path) -> bool:
     tests = [f"neural_pipeline_tests/{test}" for test in guard.tests]
     with guard.removed_in(root):
         done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests],
+            [sys.executable, "-m", "pytest", "-q", "-x", "--timeout=90", "-p", "no:cacheprovider", *tests],
             cwd=root,
             env=os.environ | {"PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"},
             capture_output=True,
