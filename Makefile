@@ -27,7 +27,7 @@ test: $(READY)
 	$(BIN)/python -m pytest $(PYTEST)
 
 faults: $(READY)
-	@$(BIN)/python -m neural_pipeline_tests.faults $(FAULTS) $(if $(FAULTS),,--write docs/reliability.md)
+	@$(BIN)/python -m neural_pipeline_tests.faults $(FAULTS) --write docs/reliability.md
 
 guards: $(READY)
 	@$(BIN)/python -m neural_pipeline_tests.guards

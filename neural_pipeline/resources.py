@@ -17,7 +17,7 @@ from neural_pipeline.postgres.target import resolve_database
 from neural_pipeline.settings import Settings
 from neural_pipeline.store import settlement
 from neural_pipeline.store.batches import Token
-from neural_pipeline.store.database import engine_for
+from neural_pipeline.store.database import engine_for, wait_briefly
 from neural_pipeline.store.lease_keeper import LeaseKeeper
 from neural_pipeline.store.settlement import RunEnd
 
@@ -47,6 +47,13 @@ class Pipeline(dg.ConfigurableResource["Pipeline"]):
     def transaction(self) -> Generator[Connection]:
         """Open a transaction: committed at the end, rolled back on an error."""
         with self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def brief_transaction(self) -> Generator[Connection]:
+        """Open a transaction that waits for no lock longer than ten seconds: one batch must not hold up all others."""
+        with self.transaction() as connection:
+            wait_briefly(connection)
             yield connection
 
     @property

@@ -1,7 +1,4 @@
-"""Builders for tests: source events, receipts, events in the inbox, events on a batch, and decided observations.
-
-Everything is made through the code under test; only the findings of the analysis are made up.
-"""
+"""Builders for tests, through the code under test: source events, receipts, events in the inbox, batches, findings."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -236,7 +233,10 @@ def belongings(observations: int, *, failed: int = 0) -> dict[str, int]:
 
 
 def end_run(connection: Connection, token: Token, end: RunEnd = RunEnd.SUCCESS, *, run_id: str | None = None) -> bool:
-    """Settle a batch as the sensors do when a run has ended."""
+    """Settle a batch as the sensors do when a run has ended; one that is lost shows no sign of life any more."""
+    if end is RunEnd.LOST:
+        sql = "update event_batches set lease_until = now() where id = :id and state = 'running'"
+        connection.execute(text(sql), {"id": token.batch_id})
     return settle(connection, token.batch_id, run_id=run_id or token.run_id, end=end, isolating_losses=3)
 
 
@@ -247,8 +247,9 @@ def assign(connection: Connection, limits: Limits = LIMITS) -> list[int]:
 
 def events_on(connection: Connection, batch_id: int) -> list[int]:
     """Return the events of a batch in the order of their work."""
-    sql = "select id from incoming_events where batch_id = :id order by received_at, id"
-    return column(connection, sql, id=batch_id)
+    return column(
+        connection, "select id from incoming_events where batch_id = :id order by received_at, id", id=batch_id
+    )
 
 
 def held_by(connection: Connection, batch_id: int) -> list[str]:
@@ -259,8 +260,7 @@ def held_by(connection: Connection, batch_id: int) -> list[str]:
 
 def put_off(connection: Connection, event_id: int) -> None:
     """Make an event due in an hour."""
-    sql = "update incoming_events set due_at = now() + interval '1 hour' where id = :id"
-    connection.execute(text(sql), {"id": event_id})
+    connection.execute(text("update incoming_events set due_at = now() + '1 hour' where id = :id"), {"id": event_id})
 
 
 def waits_for_a_lock(future: Future[Any]) -> bool:

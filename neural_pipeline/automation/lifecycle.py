@@ -3,12 +3,14 @@
 They are prompt but not complete (Dagster drops an event whose sensor raised); the reconciler makes good what they miss.
 """
 
+from collections.abc import Sequence
+
 import dagster as dg
 
 from neural_pipeline.resources import Pipeline
 from neural_pipeline.store import batches, settlement
 from neural_pipeline.store.settlement import RunEnd
-from neural_pipeline.workflows.observation_capture.job import batch_named
+from neural_pipeline.workflows.observation_capture.job import BATCH_TAG, batch_named
 
 ENDS = {
     dg.DagsterRunStatus.SUCCESS: RunEnd.SUCCESS,
@@ -17,23 +19,35 @@ ENDS = {
 }
 
 
-def record_run(pipeline: Pipeline, run: dg.DagsterRun, status: dg.DagsterRunStatus) -> None:
+def record_run(
+    pipeline: Pipeline, instance: dg.DagsterInstance, run: dg.DagsterRun, status: dg.DagsterRunStatus
+) -> None:
     """Project what a run has done onto the lifecycle rows; settle its batch if the status is a final one."""
     end = ENDS.get(status)
-    with pipeline.transaction() as connection:
+    with pipeline.brief_transaction() as connection:
         if end is None:
             settlement.record_run(connection, run.run_id)
             return
-        held = {token.batch_id for token in batches.batches_of(connection, run.run_id)}
+        ended = {token.batch_id: (run.run_id, end) for token in batches.batches_of(connection, run.run_id)}
         asked_for = batch_named(run.tags)
-        for batch_id in sorted(held | ({asked_for} if asked_for else set())):
-            settlement.settle(
-                connection,
-                batch_id,
-                run_id=run.run_id,
-                end=end,
-                isolating_losses=pipeline.limits.isolating_losses,
-            )
+        if asked_for is not None and asked_for not in ended and (spent := spent_run_key(instance, asked_for)):
+            ended[asked_for] = spent
+        for batch_id, (run_id, how) in sorted(ended.items()):
+            isolating = pipeline.limits.isolating_losses
+            settlement.settle(connection, batch_id, run_id=run_id, end=how, isolating_losses=isolating)
+
+
+def spent_run_key(instance: dg.DagsterInstance, batch_id: int) -> tuple[str, RunEnd] | None:
+    """Return the last run asked for a batch and its end, None unless all of them have ended.
+
+    If nobody has taken the batch by then nobody will: Dagster launches a run key once. But two daemons may both have
+    launched it, and the end of one run is not that of the other.
+    """
+    runs: Sequence[dg.DagsterRun] = instance.get_runs(dg.RunsFilter(tags={BATCH_TAG: str(batch_id)}))
+    ends = [ENDS.get(run.status) for run in runs]
+    if not ends or None in ends:
+        return None
+    return (runs[0].run_id, ends[0]) if ends[0] else None
 
 
 def lifecycle_sensors(*jobs: dg.JobDefinition) -> list[dg.SensorDefinition]:
@@ -58,6 +72,6 @@ def _lifecycle_sensor(status: dg.DagsterRunStatus, jobs: tuple[dg.JobDefinition,
         description=f"Records in the lifecycle rows that a run is {status.value}.",
     )
     def sensor(context: dg.RunStatusSensorContext, pipeline: Pipeline) -> None:
-        record_run(pipeline, context.dagster_run, status)
+        record_run(pipeline, context.instance, context.dagster_run, status)
 
     return sensor

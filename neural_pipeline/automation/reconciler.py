@@ -4,16 +4,13 @@ It also shows progress: the facts of runs that are still going reach the lifecyc
 batches of runs that show no sign of life or have had their time, whatever Dagster says of them.
 """
 
-from collections.abc import Sequence
-
 import dagster as dg
 
-from neural_pipeline.automation.lifecycle import ENDS
+from neural_pipeline.automation.lifecycle import ENDS, spent_run_key
 from neural_pipeline.resources import Pipeline
 from neural_pipeline.store import leases, lifecycle, settlement
 from neural_pipeline.store.leases import UnfinishedBatch
 from neural_pipeline.store.settlement import RunEnd
-from neural_pipeline.workflows.observation_capture.job import BATCH_TAG
 
 MIN_AGE_OF_LOSS = 30
 """Seconds a batch must have been running before a run that Dagster does not know counts as deleted."""
@@ -43,7 +40,7 @@ def _reconcile_batch(
     pipeline: Pipeline, batch: UnfinishedBatch, instance: dg.DagsterInstance, *, done: dict[str, int]
 ) -> None:
     verdict = _verdict(batch, instance)
-    with pipeline.transaction() as connection:
+    with pipeline.brief_transaction() as connection:
         if verdict is None:
             done["recorded"] += lifecycle.record_batch(connection, batch.id) if batch.run_id else 0
             return
@@ -58,7 +55,7 @@ def _reconcile_batch(
 def _verdict(batch: UnfinishedBatch, instance: dg.DagsterInstance) -> tuple[str, RunEnd] | None:
     """Return the run whose end settles a batch, None if there is nothing to settle yet."""
     if batch.run_id is None:
-        return _spent(batch, instance)
+        return spent_run_key(instance, batch.id)
     run = instance.get_run_by_id(batch.run_id)
     if run is not None and (end := ENDS.get(run.status)):
         return batch.run_id, end
@@ -67,15 +64,6 @@ def _verdict(batch: UnfinishedBatch, instance: dg.DagsterInstance) -> tuple[str,
     if batch.is_abandoned:
         return batch.run_id, RunEnd.LOST
     return (batch.run_id, RunEnd.DELETED) if run is None and batch.running_seconds > MIN_AGE_OF_LOSS else None
-
-
-def _spent(batch: UnfinishedBatch, instance: dg.DagsterInstance) -> tuple[str, RunEnd] | None:
-    """An open batch all of whose runs have ended will never be taken: Dagster launches a run key once."""
-    runs: Sequence[dg.DagsterRun] = instance.get_runs(dg.RunsFilter(tags={BATCH_TAG: str(batch.id)}))
-    ends = [ENDS.get(run.status) for run in runs]
-    if not ends or None in ends:
-        return None
-    return (runs[0].run_id, ends[0]) if ends[0] else None
 
 
 def _end_run(instance: dg.DagsterInstance, run_id: str, end: RunEnd) -> None:

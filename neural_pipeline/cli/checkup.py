@@ -64,6 +64,8 @@ def judge_waiting(waiting: Sequence[Waiting], *, with_job: Collection[str], boun
         told = ", ".join(_late(one) for one in late)
         return failed("waiting", f"longer than {lasting(bound)}: {told}{rest}", todo)
     due = sum(one.events for one in ours)
+    if due and not has_daemon:
+        return failed("waiting", f"{numbers(due, 'event')} due, and no daemon works on them{rest}", "`neural up`")
     oldest = f", the oldest for {lasting(max(one.oldest_seconds for one in ours))}" if ours else ""
     return ok("waiting", f"{numbers(due, 'event')} due{oldest}{rest}")
 

@@ -35,6 +35,7 @@ class Examination:
     patience: float
     place: DaemonPlace | None = None
     batches: list[UnfinishedBatch] = field(default_factory=list[UnfinishedBatch])
+    has_daemon: bool = False
 
     def findings(self) -> Iterator[Finding]:
         """Make every check, one after another."""
@@ -58,6 +59,8 @@ class Examination:
         known = Known(self.place, self.batches)
         *seen, runs = examine_dagster(self.target, self.settings, known, patience=self.patience)
         yield from seen
+        beats = any(finding.check == "heartbeats" and finding.status is Status.OK for finding in seen)
+        self.has_daemon = self.place is not None or beats
         if batches is None:
             yield from skipped(("runs", *self._of_rows()), "the schema is not this program's")
             return
@@ -117,7 +120,7 @@ class Examination:
         bound = self.settings.max_wait_seconds
         waiting = health.waiting_events(connection, bound=bound)
         ours = checkup.functions_with_a_job()
-        return checkup.judge_waiting(waiting, with_job=ours, bound=bound, has_daemon=self.place is not None)
+        return checkup.judge_waiting(waiting, with_job=ours, bound=bound, has_daemon=self.has_daemon)
 
     def _batches(self, connection: Connection) -> Finding:
         bound = self.settings.max_wait_seconds

@@ -14,6 +14,8 @@ from neural_pipeline.store.migrate import BatchesStillOpen, SchemaFromTheFuture
 _NOT_UPGRADED = {"42P01", "42703", "3F000"}
 """A table, a column or a schema is missing."""
 
+_LOCK_NOT_AVAILABLE = "55P03"
+
 
 def described(error: Exception) -> tuple[int, str]:
     """Return exit code and message of an error that no command has handled."""
@@ -38,6 +40,8 @@ def described(error: Exception) -> tuple[int, str]:
 def _database_error(error: DBAPIError) -> str:
     if getattr(error.orig, "pgcode", None) in _NOT_UPGRADED:
         return "the database lacks tables of this program: run `neural db upgrade`"
+    if getattr(error.orig, "pgcode", None) == _LOCK_NOT_AVAILABLE:
+        return "somebody has held the same rows for ten seconds: try again, or see `neural doctor`"
     reason = str(error.orig or error).strip().partition("\n")[0]
     if error.connection_invalidated:
         return f"the connection to the database was lost ({reason}): see `neural db status`"

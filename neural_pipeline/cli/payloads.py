@@ -21,7 +21,8 @@ from neural_pipeline.store.payloads import PayloadFilter, newest_payload, payloa
 
 PAGE = 200
 PAGE_BYTES = 16 * 1024 * 1024
-_LARGEST_ID = 2**63 - 1
+_LONGEST_ID = 18
+"""Digits that fit into a bigint whatever they are."""
 
 
 class Refused(StrEnum):
@@ -122,8 +123,8 @@ def _verdicts(engine: Engine, pages: Iterator[list[int]], readmission: Readmissi
 def _named(names: list[str], answers: Answers) -> Iterator[list[int]]:
     """Yield the ids that are named, one at a time: their bodies may be large."""
     for name in names:
-        if name.isascii() and name.isdigit() and int(name[:20]) <= _LARGEST_ID:
-            yield [int(name[:20])]
+        if name.isascii() and name.isdigit() and len(name) <= _LONGEST_ID:
+            yield [int(name)]
         else:
             answers.add(name, "", refusal="that is no number: `neural payloads list` shows the payloads")
 

@@ -32,7 +32,7 @@ from neural_pipeline.postgres import server
 from neural_pipeline.postgres.target import Target, resolve_database
 from neural_pipeline.settings import Settings
 from neural_pipeline.store.batches import running_batches
-from neural_pipeline.store.database import engine_for
+from neural_pipeline.store.database import engine_for, wait_briefly
 from neural_pipeline.store.settlement import hand_back_all
 
 _READY_WITHIN = 120.0
@@ -162,6 +162,11 @@ def _drain(place: Connection, seconds: float, interruptions: Interruptions, *, t
     if running:
         say(f"letting {running} running batches finish, for at most {seconds:.0f} s; Ctrl-C again does not wait")
     let_runs_finish(place, seconds=seconds, is_impatient=lambda: interruptions.count > 1)
-    with engine_for(target.url).begin() as connection:
-        left = hand_back_all(connection, reason="handed_back: shutdown")
-    say("stopping" if not left else f"stopping with {left} batches unfinished: their events will be done again")
+    try:
+        with engine_for(target.url).begin() as connection:
+            wait_briefly(connection)
+            left = hand_back_all(connection, reason="handed_back: shutdown")
+    except DBAPIError:
+        say("stopping; batches could not be taken back: their events will be done again when their leases have run out")
+    else:
+        say("stopping" if not left else f"stopping with {left} batches unfinished: their events will be done again")

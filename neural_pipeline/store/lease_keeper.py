@@ -32,9 +32,9 @@ class LeaseKeeper:
         self._thread.start()
 
     def stop(self) -> None:
-        """Let the lease run out; returns when the thread has ended."""
+        """Let the lease run out; returns when the thread has ended, or hangs on a server that does not answer."""
         self._stopped.set()
-        self._thread.join()
+        self._thread.join(timeout=self._seconds)
 
     def _keep(self) -> None:
         while not self._stopped.wait(self._seconds / _RENEWALS_PER_LEASE):

@@ -9,6 +9,9 @@ _OF_CIRCUMSTANCES = ("08", "25", "28", "40", "42", "53", "55", "57", "58")
 """SQLSTATE classes: connection, transaction state (read-only), authorization, rollback, access rule or missing table,
 insufficient resources (disk full), object not in its state, operator intervention, system error."""
 
+_OF_THE_STATEMENT = frozenset({"53200", "57014"})
+"""Out of memory, and cancelled (by a statement time-out): the same event may bring that about every time."""
+
 
 def is_fault_of_data(error: BaseException) -> bool:
     """Tell what an event's own data bring about, refusals of triggers and exceeded limits of Postgres included."""
@@ -25,6 +28,8 @@ def is_fault_of_circumstances(error: BaseException | None) -> bool:
     while error is not None:
         if isinstance(error, DBAPIError) and not is_fault_of_data(error):
             code = _code(error)
+            if code in _OF_THE_STATEMENT:
+                return False
             return code.startswith(_OF_CIRCUMSTANCES) or (
                 not code and isinstance(error, OperationalError | InterfaceError)
             )

@@ -65,6 +65,8 @@ def newest_run(connection: Connection) -> int:
 _CHOICE = """
 select r.id, r.created_at from lightfast_workspace_workflow_runs r
 where {conditions} and r.id <= :until and r.replay_request_id is distinct from :request_id
+  and not exists (select from lightfast_workspace_workflow_runs later
+    where later.replay_of = r.id and later.replay_request_id is distinct from :request_id)
 order by r.created_at, r.id
 limit :limit
 """
@@ -73,7 +75,10 @@ limit :limit
 def runs_to_replay(
     connection: Connection, wanted: RunFilter, *, request_id: str, until: int, limit: int, after: Cursor | None = None
 ) -> list[Cursor]:
-    """Return at most `limit` wanted runs up to the id `until`, oldest first; none that the request itself has made."""
+    """Return at most `limit` wanted runs up to the id `until`, oldest first.
+
+    None that the request itself has made, and none that another one has replayed: its replay stands for it.
+    """
     conditions, parameters = conditions_of(wanted)
     if after is not None:
         conditions.append("(r.created_at, r.id) > (:after_created_at, :after_id)")

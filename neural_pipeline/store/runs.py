@@ -9,7 +9,8 @@ from sqlalchemy import Connection, RowMapping
 
 from neural_pipeline.store.sql import rows
 
-_LARGEST_ID = 2**63 - 1
+_LONGEST_ID = 18
+"""Digits that fit into a bigint whatever they are."""
 
 
 class Cursor(NamedTuple):
@@ -113,8 +114,8 @@ def event_of_run(connection: Connection, name: str) -> int | None:
 
 
 def _row(connection: Connection, name: str) -> RowMapping | None:
-    if name.isascii() and name.isdigit() and int(name[:20]) <= _LARGEST_ID:
-        condition, value = "id = :name", int(name[:20])
+    if name.isascii() and name.isdigit() and len(name) <= _LONGEST_ID:
+        condition, value = "id = :name", int(name)
     else:
         condition, value = "inngest_run_id = :name", name
     sql = f"select * from lightfast_workspace_workflow_runs where {condition} order by id desc limit 1"  # noqa: S608 - one of two constants

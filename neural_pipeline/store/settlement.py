@@ -65,8 +65,8 @@ def settle(
 ) -> bool:
     """Close the batch of a run that has ended; return False where the batch is not this run's to close.
 
-    The final status of a run whose batch nobody took closes that batch too: its run key is spent. `trouble` is the
-    error of the op that ended the run, where one lived to tell.
+    The final status of a run whose batch nobody took closes that batch too: its run key is spent. A run that has shown
+    a sign of life meanwhile is not lost. `trouble` is the error of the op that ended the run, where one lived to tell.
     """
     ended = _locked(connection, batch_id, run_id=run_id, end=end, trouble=trouble)
     if ended is None:
@@ -86,7 +86,7 @@ def settle(
 
 
 _LOCKED = """
-select *, deadline_at <= clock_timestamp() as is_overdue,
+select *, deadline_at <= clock_timestamp() as is_overdue, lease_until <= clock_timestamp() as is_abandoned,
   coalesce(pg_postmaster_start_time() > taken_at, false) as outlived_its_server
 from event_batches where id = :batch_id and state <> 'closed' for update
 """
@@ -98,8 +98,10 @@ def _locked(
     found = rows(connection, _LOCKED, batch_id=batch_id)
     if not found or (found[0]["state"] == "running" and found[0]["run_id"] != run_id):
         return None
-    # Dagster's monitor may report a run as canceled that only had its time.
-    is_timeout = end is RunEnd.CANCELED and found[0]["is_overdue"]
+    if end is RunEnd.LOST and found[0]["is_abandoned"] is False:
+        return None
+    # Dagster's monitor may report a run as canceled, or as failed, that only had its time.
+    is_timeout = end in {RunEnd.CANCELED, RunEnd.FAILURE} and found[0]["is_overdue"] and trouble is None
     return _Ended(found[0], RunEnd.TIMEOUT if is_timeout else end, run_id, trouble)
 
 

@@ -25,9 +25,10 @@ _PAUSE_BETWEEN_TRIES = 1.0
 def settle_failed_run(pipeline: Pipeline, run_id: str, error: BaseException, *, step: str) -> None:
     """Settle the batch of a run whose op failed; give it back unharmed where no event can be blamed.
 
-    While the database cannot do even that it is asked again, for as long as the lease lasts.
+    While the database cannot do even that it is asked again, for as long as a run may take: who waits here renews the
+    lease as soon as that can be done, and nobody is blamed for the outage.
     """
-    deadline = time.monotonic() + pipeline.settings.lease_seconds
+    deadline = time.monotonic() + pipeline.settings.capture_timeout_seconds
     while True:
         try:
             with pipeline.transaction() as connection:

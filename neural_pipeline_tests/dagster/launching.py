@@ -112,7 +112,7 @@ class Site:
         """Do what the lifecycle sensor of a run's present status does."""
         run = self.instance.get_run_by_id(run_id)
         assert run is not None
-        record_run(StumblingPipeline(), run, run.status)
+        record_run(StumblingPipeline(), self.instance, run, run.status)
 
     def capture(self, config: dict[str, Any] | None = None) -> dg.ExecuteInProcessResult:
         """Launch one run by hand and record its end."""

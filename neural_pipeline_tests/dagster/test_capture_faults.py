@@ -171,7 +171,9 @@ def test_work_waits_for_a_program_that_knows_the_schema(site: Site):
     assert result.success
     assert "is not at revision 0002" in metadata_of(result, "load")["note"]
     assert site.run_of(id_)["status"] == "queued"
-    assert [batch["close_reason"] for batch in site.batches()] == ["handed_back"]
+    assert [batch["close_reason"] for batch in site.batches()] == ["handed_back: schema"]
+    assert site.tick() == []
+    site.execute("update incoming_events set due_at = clock_timestamp()")
     assert site.capture().success
     assert site.run_of(id_)["status"] == "completed"
 

@@ -202,6 +202,18 @@ def test_a_cancelled_run_cancels_the_events_it_has_not_finished(site: Site, watc
     assert site.tick() == []
 
 
+def test_the_end_of_one_of_two_runs_asked_for_a_batch_leaves_it_to_the_other(site: Site, watch: Watch):
+    site.ingest(source_event("a"))
+    [request] = site.tick()
+    first, second = (site.instance.create_run_for_job(observation_capture, tags=dict(request.tags)) for _ in range(2))
+    site.instance.report_run_canceled(first)
+    assert watch.tick() == ["lifecycle_canceled"]
+    assert ([batch["state"] for batch in site.batches()], site.statuses()) == (["open"], ["queued"])
+    site.instance.report_run_canceled(second)
+    watch.tick()
+    assert ([batch["state"] for batch in site.batches()], site.statuses()) == (["closed"], ["cancelled"])
+
+
 def test_a_run_that_dagster_reports_failed_leaves_its_events_to_another(site: Site, watch: Watch):
     site.ingest(source_event("a"))
     site.instance.report_run_failed(taken_run(site))
@@ -260,5 +272,5 @@ def test_that_a_run_is_queued_or_starts_before_it_took_its_batch_moves_nothing(s
     run = site.instance.create_run_for_job(observation_capture, tags=dict(request.tags))
     before = site.contents()
     for status in (dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTED):
-        record_run(StumblingPipeline(), run, status)
+        record_run(StumblingPipeline(), site.instance, run, status)
     assert site.contents() == before

@@ -7,7 +7,7 @@ from neural_pipeline.automation.reconciler import MIN_AGE_OF_LOSS, reconcile, re
 from neural_pipeline.store import batches
 from neural_pipeline.store.batches import Token
 from neural_pipeline.workflows.observation_capture.job import observation_capture
-from neural_pipeline_tests.building import capture, decided, examined, persistence, source_event
+from neural_pipeline_tests.building import capture, decided, examined, persistence, source_event, workspaces
 from neural_pipeline_tests.dagster.launching import UNSTORABLE, Site, StumblingPipeline
 
 STARTED = dg.DagsterRunStatus.STARTED
@@ -94,6 +94,24 @@ def test_a_run_that_is_still_going_shows_its_progress(site: Site):
     assert reconciled(site)["recorded"] == 2
     assert site.statuses() == ["completed", "completed"]
     assert site.batches()[0]["state"] == "running"
+
+
+@pytest.mark.slow
+def test_a_batch_that_somebody_holds_does_not_hold_up_the_others(site: Site):
+    with site.engine.begin() as connection:
+        workspaces(connection, "ws_two")
+    site.ingest(source_event("a"), workspace_id="ws_two")
+    site.ingest(source_event("b"))
+    held, other = (taken(site, run_for(site, request)) for request in site.tick())
+    for token in (held, other):
+        capture(site.engine, token)
+    with site.engine.begin() as stopped:
+        batches.hold_alone(stopped, held)
+        with pytest.raises(ExceptionGroup, match="1 of 2 batches could not be reconciled"):
+            reconciled(site)
+        assert sorted(site.statuses()) == ["completed", "queued"]
+    reconciled(site)
+    assert site.statuses() == ["completed", "completed"]
 
 
 def test_a_batch_without_any_run_is_left_alone_however_old_it_is(site: Site):

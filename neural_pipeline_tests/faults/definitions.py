@@ -13,6 +13,7 @@ from typing import Any
 
 from neural_pipeline import definitions
 from neural_pipeline.contracts.events import SourceEvent
+from neural_pipeline.store import outcomes
 from neural_pipeline.workflows.observation_capture import analysis, job
 from neural_pipeline.workflows.observation_capture.persist import Persistence
 from neural_pipeline_tests.faults.events import HANG, POISON
@@ -63,8 +64,9 @@ OPS = {
     "resolve_actors": (job, "recall_authors"),
     "assign_clusters": (job, "decide"),
     "store": (Persistence, "_write"),
+    "transaction": (outcomes, "keep_outcomes"),
 }
-"""What each op calls first, and where it looks that up."""
+"""What each op calls first, and where it looks that up; and what the store calls in the middle of a transaction."""
 
 for _op, (_place, _name) in OPS.items():
     _stoppable(_place, _name, _op)

@@ -9,7 +9,7 @@ import dagster as dg
 
 from neural_pipeline.automation.lifecycle import lifecycle_sensors
 from neural_pipeline.definitions import defs
-from neural_pipeline.workflows.observation_capture.job import observation_capture
+from neural_pipeline.workflows.observation_capture.job import BATCH_TAG, observation_capture
 from neural_pipeline_tests.faults.events import HANG, POISON
 from neural_pipeline_tests.faults.site import Site, kill, terminate_backends
 
@@ -145,6 +145,29 @@ def stop_a_worker_beyond_its_lease(site: Site) -> None:
     site.await_(lambda: site.scalar("select sum(stale_writes) from event_batches"), "the late write to be counted")
 
 
+def stop_a_worker_in_a_transaction(site: Site) -> None:
+    """SIGSTOP while it holds its batch and the rows of a chunk: the server ends that session after a minute."""
+    pid = site.stop_in("transaction")
+    kill(pid, signal.SIGSTOP)
+    site.go_on("transaction")
+    site.await_(
+        lambda: site.scalar("select count(*) from event_batches where close_reason = 'lost'"), "the batch to be free"
+    )
+    site.await_progress()
+    kill(pid, signal.SIGCONT)
+
+
+def no_rights_beyond_the_lease(site: Site) -> None:
+    """Nothing can be written, the end of a run and its lease included, for longer than a lease."""
+    site.await_progress()
+    tables = (
+        "incoming_events, event_batches, lightfast_workspace_workflow_runs, lightfast_workspace_neural_observations"
+    )
+    site.execute(f"revoke insert, update on {tables} from pipeline")
+    time.sleep(20)
+    site.execute(f"grant insert, update on {tables} to pipeline")
+
+
 def delete_a_run(site: Site) -> None:
     """A run at work is deleted in Dagster, its worker goes on."""
     site.stop_in("store")
@@ -154,17 +177,13 @@ def delete_a_run(site: Site) -> None:
 
 
 def re_execute_runs(site: Site) -> None:
-    """Runs are done again with their tags copied: one that is at work, and one that has ended."""
+    """Runs are executed again with their tags copied: one that is at work, and one that has ended."""
     site.await_(lambda: site.scalar("select count(*) from event_batches where state = 'closed'"), "a batch done")
     site.stop_in("store")
-    with site.dagster() as instance:
-        ended = site.scalar("select run_id from event_batches where state = 'closed' order by id limit 1")
-        for run_id in (_running(site), ended):
-            run = instance.get_run_by_id(run_id)
-            assert run is not None
-            copy = instance.create_run_for_job(observation_capture, tags=dict(run.tags))
-            assert copy.run_id != run_id
-            instance.report_run_failed(copy)
+    ended = site.scalar("select id from event_batches where state = 'closed' order by id limit 1")
+    at_work = site.scalar("select id from event_batches where state = 'running' order by id limit 1")
+    for batch_id in (at_work, ended):
+        site.execute_job(tags={BATCH_TAG: str(batch_id)})
     site.go_on("store")
 
 
@@ -243,6 +262,12 @@ SCENARIOS = (
     ),
     Scenario("no-right-to-write", "the right to write observations is revoked for a while", revoke_and_grant),
     Scenario("upgrade-meanwhile", "the schema is upgraded under open batches, and put back", migrate_meanwhile),
+    Scenario("read-only", "nothing at all can be written for longer than a lease", no_rights_beyond_the_lease),
+    Scenario(
+        "worker-stopped-in-a-transaction",
+        "a worker is stopped in the middle of a transaction and comes back",
+        stop_a_worker_in_a_transaction,
+    ),
     Scenario("worker-comes-back", "a worker stopped beyond its lease comes back", stop_a_worker_beyond_its_lease),
     Scenario("run-deleted", "a run at work is deleted in Dagster", delete_a_run),
     Scenario("run-again", "runs are executed again from Dagster", re_execute_runs),

@@ -1,5 +1,6 @@
 """The processes of a fault test: an embedded server with production durability, Dagster's daemon, its code server."""
 
+import json
 import os
 import signal
 import subprocess
@@ -43,9 +44,10 @@ FAST = {
 }
 """Several runs to hit, a few more after a loss, and short leases, so that losses are noticed within seconds."""
 
-WORKSPACE_FILE = """load_from:
+DEFINITIONS = "neural_pipeline_tests.faults.definitions"
+WORKSPACE_FILE = f"""load_from:
   - python_module:
-      module_name: neural_pipeline_tests.faults.definitions
+      module_name: {DEFINITIONS}
       location_name: neural_pipeline
 """
 
@@ -164,6 +166,21 @@ class Site:
                 start_new_session=True,
             )
         self.daemons.append(process)
+
+    def execute_job(self, *, tags: dict[str, str]) -> None:
+        """Execute the job in a process of its own, as somebody does who runs it again."""
+        program = Path(sys.executable).with_name("dagster")
+        command = [str(program), "job", "execute", "-m", DEFINITIONS, "-j", "observation_capture"]
+        with (self.home / "dagster.log").open("ab") as log:
+            subprocess.run(
+                [*command, "--tags", json.dumps(tags)],
+                env=self.environment(),
+                cwd=self.home,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                check=True,
+            )
 
     def keep_daemon(self) -> None:
         """Do what a supervisor does: start a daemon that has ended anew."""

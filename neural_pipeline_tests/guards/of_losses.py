@@ -42,7 +42,7 @@ OF_LOSSES = (
     Guard(
         "a time-out is no cancellation",
         "store/settlement.py",
-        'is_timeout = end is RunEnd.CANCELED and found[0]["is_overdue"]',
+        'is_timeout = end in {RunEnd.CANCELED, RunEnd.FAILURE} and found[0]["is_overdue"] and trouble is None',
         "is_timeout = False",
         ("postgres/test_leases.py::test_a_run_that_dagster_cancels_after_its_deadline_only_had_its_time",),
     ),
@@ -80,9 +80,25 @@ OF_LOSSES = (
     Guard(
         "a batch whose run key is spent is freed",
         "automation/reconciler.py",
-        "    if not ends or None in ends:\n",
-        "    if True:\n",
+        "        return spent_run_key(instance, batch.id)\n",
+        "        return None\n",
         ("dagster/test_reconciler.py::test_an_open_batch_whose_runs_have_all_failed_is_freed_and_assigned_anew",),
+    ),
+    Guard(
+        "the end of one of two runs is not that of the other",
+        "automation/lifecycle.py",
+        "    if not ends or None in ends:\n        return None\n",
+        "    ends = [end for end in ends if end]\n    if not ends:\n        return None\n",
+        (
+            "dagster/test_lifecycle_sensors.py::test_the_end_of_one_of_two_runs_asked_for_a_batch_leaves_it_to_the_other",
+        ),
+    ),
+    Guard(
+        "a run that has shown a sign of life meanwhile is not lost",
+        "store/settlement.py",
+        'if end is RunEnd.LOST and found[0]["is_abandoned"] is False:',
+        "if False:",
+        ("postgres/test_leases.py::test_a_run_that_renewed_its_lease_meanwhile_keeps_its_batch",),
     ),
     Guard(
         "a deleted run counts as lost",

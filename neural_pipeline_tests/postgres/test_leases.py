@@ -71,6 +71,17 @@ def test_a_run_that_has_lost_its_batch_cannot_renew_the_lease(scratch: Connectio
     assert leases.renew(scratch, token, seconds=60) is Standing.LOST
 
 
+def test_a_run_that_renewed_its_lease_meanwhile_keeps_its_batch(scratch: Connection) -> None:
+    token = begun_batch(scratch, waiting(scratch, 2))
+    pass_(scratch, token, "lease_until")
+    assert [batch.is_abandoned for batch in leases.unfinished_batches(scratch)] == [True]
+    assert leases.renew(scratch, token, seconds=60) is Standing.HELD
+    assert not settlement.settle(scratch, token.batch_id, run_id=token.run_id, end=RunEnd.LOST, isolating_losses=3)
+    assert batch_of(scratch, token.batch_id)["state"] == "running"
+    pass_(scratch, token, "lease_until")
+    assert settlement.settle(scratch, token.batch_id, run_id=token.run_id, end=RunEnd.LOST, isolating_losses=3)
+
+
 def test_unfinished_batches_say_what_has_run_out(scratch: Connection) -> None:
     token = begun_batch(scratch, waiting(scratch, 1))
     said: list[tuple[bool, bool]] = []
@@ -144,6 +155,15 @@ def test_a_run_that_dagster_cancels_after_its_deadline_only_had_its_time(scratch
     assert batch_of(scratch, token.batch_id)["close_reason"] == "timeout"
     assert [run_of(scratch, id_)["status"] for id_ in ids] == ["queued", "queued"]
     assert [event_of(scratch, id_)["losses"] for id_ in ids] == [1, 1]
+
+
+def test_a_run_that_dagster_fails_after_its_deadline_only_had_its_time(scratch: Connection) -> None:
+    [id_] = waiting(scratch, 1)
+    lose(scratch, id_, 3)
+    token = begun_batch(scratch, [id_])
+    pass_(scratch, token, "deadline_at")
+    end_run(scratch, token, RunEnd.FAILURE)
+    assert event_of(scratch, id_)["cause"] == "timeout"
 
 
 def test_the_error_of_an_op_is_kept_for_an_event_that_stood_alone(scratch: Connection) -> None:

@@ -197,6 +197,14 @@ def test_a_bulk_replay_never_takes_a_run_that_it_has_made_itself(scratch: Connec
     assert first.new_run_id in bulk(scratch, RunFilter(workspace_id="ws_test"), request_id="request-2")
 
 
+def test_a_bulk_replay_takes_the_replay_of_a_run_and_not_the_run_again(scratch: Connection) -> None:
+    [old] = [ended(scratch, "a", "failed", error="broken")]
+    [answer] = replayed(scratch, old)
+    new = answer.new_run_id
+    end(scratch, run_numbered(scratch, new)["event_id"], "failed")
+    assert bulk(scratch, RunFilter(status="failed"), request_id="request-2") == [new]
+
+
 def test_a_bulk_replay_takes_nothing_that_came_after_it_had_begun(scratch: Connection) -> None:
     old = ended(scratch)
     until = newest_run(scratch)

@@ -118,6 +118,12 @@ def test_a_run_is_found_by_its_number_and_by_the_id_of_its_execution(connection:
         assert found["id"] == number
 
 
+def test_a_number_that_is_too_long_is_not_cut_to_that_of_another_run(connection: Connection) -> None:
+    number = add_run(connection, "other")
+    assert find_run(connection, f"{number:018}") is not None
+    assert find_run(connection, f"{number:018}0") is None
+
+
 @pytest.mark.parametrize("name", ["0", "9" * 18, "9" * 40, "", "no-such-execution", "²"])
 def test_what_is_no_run_is_not_found(connection: Connection, name: str) -> None:
     add_run(connection, "other")

@@ -96,6 +96,12 @@ def test_events_of_later_versions_are_a_number_and_no_fault() -> None:
     assert judge_waiting(Waiting(CAPTURE, 1, 3.0, 0, [])) == ok("waiting", "1 event due, the oldest for 3 s")
 
 
+def test_due_events_are_a_fault_where_no_daemon_works_on_them() -> None:
+    finding = judge_waiting(Waiting(CAPTURE, 1, 3.0, 0, []), has_daemon=False)
+    assert (finding.status, finding.found) == (Status.FAIL, "1 event due, and no daemon works on them")
+    assert judge_waiting(Waiting(SUMMARY, 30, 9000.0, 30, [1]), has_daemon=False).status is Status.OK
+
+
 def test_batches_that_nobody_takes_or_gives_up_are_a_fault() -> None:
     untaken = checkup.judge_batches(Offenders(1, [3], 1000.0), NONE, bound=900)
     assert (untaken.status, "1 batch (3)" in untaken.found) == (Status.FAIL, True)

@@ -54,10 +54,17 @@ BATCH_TAG = "neural/batch"
 """The run tag that names the batch a sensor has assigned."""
 
 
+_LONGEST_ID = 18
+"""Digits that fit into a bigint whatever they are."""
+
+_REPLACING_CHUNK = 50
+"""Events committed at once where some replace their observation: those are written one by one."""
+
+
 def batch_named(tags: Mapping[str, str]) -> int | None:
     """Return the batch that a run's tags name; what somebody typed there and is no number names none."""
     tag = tags.get(BATCH_TAG, "")
-    return int(tag) if tag.isascii() and tag.isdigit() else None
+    return int(tag) if tag.isascii() and tag.isdigit() and len(tag) <= _LONGEST_ID else None
 
 
 class Launch(dg.Config):
@@ -184,7 +191,7 @@ def store(context: dg.OpExecutionContext, pipeline: Pipeline, batch: DecidedBatc
         engine=pipeline.engine,
         token=loaded.token,
         decide=partial(_decide_anew, pipeline),
-        chunk=min(pipeline.settings.capture_chunk, pipeline.settings.capture_max_batch),
+        chunk=_chunk(pipeline, loaded),
         seconds=decisions.seconds,
         deadline=loaded.deadline,
         retries=pipeline.retries,
@@ -201,6 +208,11 @@ def store(context: dg.OpExecutionContext, pipeline: Pipeline, batch: DecidedBatc
     context.log.info("stored: %s", ", ".join(f"{name} {value}" for name, value in numbers.items()))
     failures = reporting.failure_table(report.failures, events)
     context.add_output_metadata(reporting.counts(numbers) | {"failures": failures})
+
+
+def _chunk(pipeline: Pipeline, loaded: Loaded) -> int:
+    chunk = min(pipeline.settings.capture_chunk, pipeline.settings.capture_max_batch)
+    return min(chunk, _REPLACING_CHUNK) if any(event.reprocess for event in loaded.events) else chunk
 
 
 def _decide_anew(pipeline: Pipeline, examined: Sequence[Examined], captured: set[tuple[str, str]]) -> list[Decided]:
@@ -244,6 +256,7 @@ def _load(context: dg.OpExecutionContext, config: Launch, pipeline: Pipeline) ->
         working=min(settings.run_max_seconds, settings.capture_timeout_seconds / 2),
         timeout=settings.capture_timeout_seconds,
         lease=settings.lease_seconds,
+        pause=settings.retry_base_seconds,
         door=_door(pipeline),
     )
     try:

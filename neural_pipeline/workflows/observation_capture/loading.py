@@ -57,14 +57,15 @@ class Request:
 class Terms:
     """What a run must keep to: bounds of its batch, its times, and what raw events pass.
 
-    In seconds: `working` until it takes no further chunk, `timeout` until its batch is taken from it, and `lease`
-    without a sign of life.
+    In seconds: `working` until it takes no further chunk, `timeout` until its batch is taken from it, `lease` without a
+    sign of life, and the `pause` of a batch that is handed back.
     """
 
     limits: Limits
     working: float
     timeout: float
     lease: float
+    pause: float
     door: Door
 
 
@@ -105,7 +106,7 @@ def _take(connection: Connection, batch_id: int, request: Request, terms: Terms)
     if token is None:
         return Loaded(note=f"batch {batch_id} is taken or closed: another run has done, or does, its work")
     if current_revision(connection) != SCHEMA_REVISION:
-        settlement.hand_back(connection, token)
+        settlement.hand_back(connection, token, reason="handed_back: schema", pause=terms.pause)
         return Loaded(note=f"the database is not at revision {SCHEMA_REVISION}: the events wait for the right program")
     if not request.events:
         batches.top_up(connection, token, function_id=FUNCTION, limits=terms.limits)
