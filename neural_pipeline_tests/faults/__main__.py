@@ -26,10 +26,9 @@ def main() -> int:
         print(
             f"{scenario.name}: {'ok' if one.verdict.is_clean else one.verdict.findings} {one.seconds:.0f} s", flush=True
         )
-    lines = table(results)
-    if given.write:
-        _write(given.write, lines)
-    print("\n".join(["", *lines, "", closing_line(results)]))
+        if given.write:
+            _write(given.write, table(results))
+    print("\n".join(["", *table(results), "", closing_line(results)]))
     return 0 if all(one.verdict.is_clean for one in results) else 1
 
 
