@@ -277,5 +277,5 @@ SCENARIOS = (
     Scenario("reboot", "everything ends at once, Postgres too", reboot),
 )
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
-SHORT = ("worker-killed-in-store", "daemon-killed", "commits-unanswered")
+SHORT = ("worker-killed-in-store", "commits-unanswered")
 """The named subset that CI runs, with fewer events."""

@@ -6,7 +6,7 @@ from neural_pipeline_tests.faults.run import Result, closing_line, run_scenario,
 from neural_pipeline_tests.faults.scenarios import BY_NAME, SHORT
 from neural_pipeline_tests.faults.verdict import Verdict
 
-EVENTS = 400
+EVENTS = 200
 
 
 @pytest.mark.slow

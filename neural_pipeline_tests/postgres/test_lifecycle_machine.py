@@ -303,8 +303,8 @@ def test_the_record_tells_the_truth_whatever_happens(machine: type[Lifecycle]) -
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=35,
-            stateful_step_count=60,
+            max_examples=25,
+            stateful_step_count=50,
             deadline=None,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
         ),
