@@ -4,13 +4,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine
 from sqlalchemy import Engine, text
 
+from neural_pipeline.contracts.lifecycle import Cause
+from neural_pipeline.store.outcomes import FailedAttempt
 from neural_pipeline.workflows.observation_capture.persist import Persistence
 from neural_pipeline.workflows.observation_capture.verdicts import Decided, Examined
 from neural_pipeline.workflows.observation_capture.work import Failure, Filtered
 from neural_pipeline_tests.building import column
+
+OBSERVED, FILTERED, STUMBLES, REJECTED = "observed", "filtered", "stumbles", "rejected"
+ENDINGS = st.lists(st.sampled_from([OBSERVED, FILTERED, STUMBLES, REJECTED]), min_size=1, max_size=6)
+TROUBLE = FailedAttempt("embed", "the op broke", "RuntimeError", None, Cause.CODE_ERROR)
+FINISHED = "status in ('completed', 'failed', 'cancelled')"
+
+SAME = """
+update incoming_events set payload = jsonb_set(payload, '{sourceEvent,sourceId}', '"same"') where id = any(:ids)
+"""
 
 
 class Died(Exception):

@@ -22,11 +22,10 @@ from hypothesis.stateful import (
 from sqlalchemy import Engine, text
 
 from neural_pipeline.contracts.batching import Limits
-from neural_pipeline.contracts.lifecycle import Cause, RunStatus
+from neural_pipeline.contracts.lifecycle import RunStatus
 from neural_pipeline.store import batches, leases, lifecycle, settlement
 from neural_pipeline.store.batches import BatchLost, Token
 from neural_pipeline.store.cancellation import cancel_event
-from neural_pipeline.store.outcomes import FailedAttempt
 from neural_pipeline.store.settlement import RunEnd
 from neural_pipeline.store.summaries import unexplained
 from neural_pipeline.workflows.observation_capture.verdicts import Examined
@@ -40,23 +39,13 @@ from neural_pipeline_tests.building import (
     workspaces,
 )
 from neural_pipeline_tests.building import end_run as settle_as
-from neural_pipeline_tests.postgres.story import Died, Story, ending, mortal
+from neural_pipeline_tests.postgres.story import ENDINGS, FINISHED, SAME, TROUBLE, Died, Story, ending, mortal
 
 EXTRA_ATTEMPTS = 2
 ISOLATING_LOSSES = 3
 LIMITS = Limits(max_events=8, max_bytes=10_000_000, max_open=3, isolating_losses=ISOLATING_LOSSES)
 WORKSPACES = ("ws_a", "ws_b")
 """Few of everything, so that things meet."""
-
-OBSERVED, FILTERED, STUMBLES, REJECTED = "observed", "filtered", "stumbles", "rejected"
-ENDINGS = st.lists(st.sampled_from([OBSERVED, FILTERED, STUMBLES, REJECTED]), min_size=1, max_size=6)
-TROUBLE = FailedAttempt("embed", "the op broke", "RuntimeError", None, Cause.CODE_ERROR)
-FINISHED = "status in ('completed', 'failed', 'cancelled')"
-
-
-SAME = """
-update incoming_events set payload = jsonb_set(payload, '{sourceEvent,sourceId}', '"same"') where id = any(:ids)
-"""
 
 
 class Lifecycle(Story):
