@@ -210,7 +210,8 @@ def test_putting_an_event_off_waits_for_a_recorder_at_work(engine: Engine, works
         token = begun_batch(connection, [id_])
     with ThreadPoolExecutor(1) as pool:
         with engine.begin() as connection:
-            lifecycle.record_batch(connection, token.batch_id)
+            # A recorder that is about to read the facts; the rows it has not locked yet.
+            connection.execute(text("select from event_batches where id = :id for share"), {"id": token.batch_id})
             worker = pool.submit(attempt, engine, token, {id_: STUMBLED})
             assert not _is_done_within(worker, 0.5)
         worker.result()

@@ -94,14 +94,14 @@ def test_an_outcome_that_is_seen_before_the_start_gives_a_complete_row(scratch: 
 
 
 def test_recording_again_changes_nothing_and_measures_nothing(scratch: Connection) -> None:
-    good, bad = waiting(scratch, 2)
-    token = begun_batch(scratch, [good, bad])
+    good, bad, going = waiting(scratch, 3)
+    token = begun_batch(scratch, [good, bad, going])
     fact(scratch, good)
     fact(scratch, bad, "failed")
-    assert lifecycle.record_batch(scratch, token.batch_id) == 2
-    before = [run_of(scratch, id_) for id_ in (good, bad)]
+    assert lifecycle.record_batch(scratch, token.batch_id) == 3
+    before = [run_of(scratch, id_) for id_ in (good, bad, going)]
     assert lifecycle.record_batch(scratch, token.batch_id) == 0
-    assert [run_of(scratch, id_) for id_ in (good, bad)] == before
+    assert [run_of(scratch, id_) for id_ in (good, bad, going)] == before
     assert [len(metrics_of(scratch, id_)) for id_ in (good, bad)] == [1, 2]
 
 
