@@ -7,7 +7,9 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
+
+from neural_pipeline.setting_groups import ChildSettings, ModelSettings, SearchSettings
 
 _PREFIX = "NEURAL_"
 _MEGABYTE = 1024 * 1024
@@ -30,7 +32,7 @@ def _default_home() -> Path:
     return (own if (own / "pyproject.toml").exists() else checkout_root(Path.cwd())) / ".neural"
 
 
-class Settings(BaseSettings):
+class Settings(ChildSettings, ModelSettings, SearchSettings):
     """The settings of one process; an empty variable counts as not set."""
 
     model_config = SettingsConfigDict(
@@ -83,7 +85,7 @@ class Settings(BaseSettings):
     )
     cluster_candidates: int = Field(default=10, ge=1, le=100, description="Clusters an observation is compared with.")
     embedding_dimension: int = Field(
-        default=256, ge=8, le=2000, description="Numbers per embedding; fixed once observations are stored."
+        default=256, ge=8, le=2000, description="Numbers per embedding of the offline embedder."
     )
     max_payload_bytes: int = Field(
         default=25 * _MEGABYTE, ge=1024, le=1024 * _MEGABYTE, description="Largest webhook body that is accepted."

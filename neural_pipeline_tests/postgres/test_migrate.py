@@ -51,7 +51,7 @@ def views(connection: Connection) -> dict[str, int]:
 
 def be_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make this program one that is newer than the database."""
-    monkeypatch.setattr(migrate, "SCHEMA_REVISION", "0002b")
+    monkeypatch.setattr(migrate, "SCHEMA_REVISION", f"{SCHEMA_REVISION}b")
 
 
 def test_the_revision_this_program_is_written_for_is_the_newest_migration() -> None:

@@ -13,13 +13,23 @@ OTHER = {
     "dagster_url": "postgresql://localhost/y",
     "allowed_events": "push",
     "webserver_host": "localhost",
+    "classify_model": "openai:gpt-5-mini",
+    "summary_model": "openai:gpt-5-mini",
+    "extraction_model": "openai:gpt-5-mini",
+    "embed_model": "openai:text-embedding-3-small",
+    "model_base_url": "http://127.0.0.1:9/v1",
+    "openai_api_key": "sk-one",
+    "anthropic_api_key": "sk-two",
+    "model_daily_tokens": "1000",
+    "extraction_min_confidence": "0.9",
 }
+STANDARD_NAMES = {"DATABASE_URL", "OPENAI_API_KEY", "ANTHROPIC_API_KEY"}
 
 
 @pytest.fixture(autouse=True)
 def no_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in os.environ:
-        if name.startswith("NEURAL_") or name == "DATABASE_URL":
+        if name.startswith("NEURAL_") or name in STANDARD_NAMES:
             monkeypatch.delenv(name)
     (tmp_path / "pyproject.toml").touch()
     monkeypatch.chdir(tmp_path)
@@ -67,6 +77,34 @@ def test_nothing_set_gives_the_documented_defaults(tmp_path: Path) -> None:
         "keep_failed_run_days": 365,
         "keep_metric_days": 365,
         "keep_dagster_days": 14,
+        "profile_debounce_seconds": 300.0,
+        "profile_max_debounce_seconds": 1800.0,
+        "summary_debounce_seconds": 600.0,
+        "summary_max_debounce_seconds": 3600.0,
+        "extraction_debounce_seconds": 60.0,
+        "extraction_max_debounce_seconds": 300.0,
+        "summary_min_observations": 5,
+        "summary_min_age_hours": 24.0,
+        "summary_observations": 20,
+        "summary_snippet": 200,
+        "extraction_min_content": 200,
+        "extraction_min_confidence": 0.65,
+        "extraction_max_entities": 15,
+        "classify_model": "offline",
+        "summary_model": "offline",
+        "extraction_model": "offline",
+        "embed_model": "offline",
+        "model_base_url": None,
+        "openai_api_key": None,
+        "anthropic_api_key": None,
+        "model_timeout_seconds": 30.0,
+        "model_retry_after_seconds": 5.0,
+        "model_seconds_per_call": 5.0,
+        "model_daily_tokens": None,
+        "classify_concurrency": 10,
+        "extraction_concurrency": 5,
+        "summary_concurrency": 3,
+        "vector_tail": 5000,
     }
 
 
@@ -75,7 +113,7 @@ def test_every_setting_is_read_from_the_variable_that_is_listed(monkeypatch: pyt
     for name, variable, value, _ in before:
         monkeypatch.setenv(variable, OTHER.get(name) or str(int(float(value)) + 1))
     after = Settings.load().describe()
-    assert [variable for _, variable, *_ in after if variable != "DATABASE_URL" and variable[:7] != "NEURAL_"] == []
+    assert {variable for _, variable, *_ in after if variable[:7] != "NEURAL_"} == STANDARD_NAMES
     assert [old for old, new in zip(before, after, strict=True) if old[2] == new[2]] == []
 
 

@@ -154,7 +154,8 @@ create table lightfast_workspace_neural_observations (
   primary_category varchar(50),
   secondary_categories jsonb,
   classification_confidence real,
-  classified_by varchar(100)
+  classified_by varchar(100),
+  classification_note varchar(255)
 );
 create unique index obs_external_id_idx on lightfast_workspace_neural_observations (external_id);
 create index obs_workspace_occurred_idx on lightfast_workspace_neural_observations (workspace_id, occurred_at);
@@ -215,7 +216,9 @@ create table lightfast_workspace_observation_clusters (
   centroid vector,
   key_topics jsonb,
   key_contributors jsonb,
-  activity varchar(50)
+  activity varchar(50),
+  centroid_model varchar(100),
+  summarized_by varchar(100)
 );
 create unique index cluster_external_id_idx on lightfast_workspace_observation_clusters (external_id);
 create index cluster_workspace_status_idx on lightfast_workspace_observation_clusters (workspace_id, status);
@@ -233,7 +236,9 @@ create table lightfast_workspace_actor_profiles (
   last_active_at timestamptz,
   profile_confidence real,
   created_at timestamptz not null default current_timestamp,
-  updated_at timestamptz not null default current_timestamp
+  updated_at timestamptz not null default current_timestamp,
+  -- beside
+  merged_into varchar(191)
 );
 create unique index actor_profile_external_id_idx on lightfast_workspace_actor_profiles (external_id);
 create unique index actor_profile_unique_idx on lightfast_workspace_actor_profiles (workspace_id, actor_id);
