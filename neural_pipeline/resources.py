@@ -2,6 +2,7 @@
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property, lru_cache
 
 import dagster as dg
@@ -9,10 +10,14 @@ from pydantic import PrivateAttr
 from sqlalchemy import Connection, Engine
 from sqlalchemy.engine import URL
 
-from neural_pipeline.contracts.batching import Limits
+from neural_pipeline.contracts.batching import Limits, events_within
+from neural_pipeline.contracts.debounce import Period
+from neural_pipeline.contracts.functions import FunctionId
+from neural_pipeline.contracts.integrations import EmbeddingSettings
 from neural_pipeline.contracts.retries import RetryPolicy
+from neural_pipeline.models.configured import Asking, configured_embedder, configured_language_model, is_offline
 from neural_pipeline.models.embedder import Embedder
-from neural_pipeline.models.hashing import HashingEmbedder
+from neural_pipeline.models.language import LanguageModel
 from neural_pipeline.postgres.target import resolve_database
 from neural_pipeline.settings import Settings
 from neural_pipeline.store import settlement
@@ -20,6 +25,20 @@ from neural_pipeline.store.batches import Token
 from neural_pipeline.store.database import engine_for, wait_briefly
 from neural_pipeline.store.lease_keeper import LeaseKeeper
 from neural_pipeline.store.settlement import RunEnd
+
+ASKED_BY: dict[Asking, FunctionId] = {
+    "classify": FunctionId.OBSERVATION_CAPTURE,
+    "summary": FunctionId.CLUSTER_SUMMARY,
+    "extraction": FunctionId.LLM_ENTITY_EXTRACTION,
+}
+_ASKING: dict[FunctionId, Asking] = {function_id: asking for asking, function_id in ASKED_BY.items()}
+_PREFIX = {
+    FunctionId.OBSERVATION_CAPTURE: "capture",
+    FunctionId.PROFILE_UPDATE: "profile",
+    FunctionId.CLUSTER_SUMMARY: "summary",
+    FunctionId.LLM_ENTITY_EXTRACTION: "extraction",
+}
+"""How the settings of a function begin."""
 
 
 @lru_cache(maxsize=8)
@@ -58,7 +77,7 @@ class Pipeline(dg.ConfigurableResource["Pipeline"]):
 
     @property
     def limits(self) -> Limits:
-        """The bounds of batches."""
+        """The bounds of batches where no model is asked."""
         settings = self.settings
         return Limits(
             settings.capture_max_batch,
@@ -67,11 +86,46 @@ class Pipeline(dg.ConfigurableResource["Pipeline"]):
             settings.isolating_losses,
         )
 
-    @property
-    def retries(self) -> RetryPolicy:
-        """How often, and after which pauses, a failed capture is tried again."""
+    def limits_of(self, function_id: FunctionId) -> Limits:
+        """Return the bounds of a function's batches; where a model is asked, no more than a run has time to ask."""
+        settings, workflow = self.settings, _ASKING.get(function_id)
+        if workflow is None or is_offline(settings, workflow):
+            return self.limits
+        asked_for = events_within(
+            min(settings.run_max_seconds, self.timeout_of(function_id) / 2),
+            per_call=settings.model_seconds_per_call,
+            concurrency=self.concurrency_of(workflow),
+        )
+        return replace(self.limits, max_events=min(self.limits.max_events, asked_for))
+
+    def timeout_of(self, function_id: FunctionId) -> float:
+        """Return the seconds that a run of a function may take."""
+        return float(getattr(self.settings, f"{_PREFIX[function_id]}_timeout_seconds"))
+
+    def retries_of(self, function_id: FunctionId) -> RetryPolicy:
+        """Return how often, and after which pauses, a failed execution of a function is tried again."""
         settings = self.settings
-        return RetryPolicy(settings.capture_retries, settings.retry_base_seconds, settings.retry_max_seconds)
+        extra = int(getattr(settings, f"{_PREFIX[function_id]}_retries"))
+        return RetryPolicy(extra, settings.retry_base_seconds, settings.retry_max_seconds)
+
+    def debounce_periods(self) -> dict[FunctionId, Period]:
+        """Return how long each child waits for news."""
+        return {
+            function_id: Period(
+                getattr(self.settings, f"{prefix}_debounce_seconds"),
+                getattr(self.settings, f"{prefix}_max_debounce_seconds"),
+            )
+            for function_id, prefix in _PREFIX.items()
+            if function_id is not FunctionId.OBSERVATION_CAPTURE
+        }
+
+    def concurrency_of(self, workflow: Asking) -> int:
+        """Return how many calls of a model may be under way at once for one workspace."""
+        return int(getattr(self.settings, f"{workflow}_concurrency"))
+
+    def language_model(self, workflow: Asking) -> LanguageModel:
+        """Return the model that a workflow asks; raises ModelMisconfigured."""
+        return configured_language_model(self.settings, workflow)
 
     def keep_lease(self, token: Token) -> None:
         """Keep a batch for this run until the run ends or its time is over."""
@@ -95,6 +149,6 @@ class Pipeline(dg.ConfigurableResource["Pipeline"]):
         while self._keepers:
             self._keepers.pop().stop()
 
-    def embedder(self) -> Embedder:
-        """Return the embedder of observations: offline, without a model."""
-        return HashingEmbedder(self.settings.embedding_dimension)
+    def embedder_of(self, chosen: EmbeddingSettings) -> Embedder:
+        """Return the embedder that a workspace has chosen; raises ModelMisconfigured."""
+        return configured_embedder(self.settings, chosen)

@@ -69,7 +69,7 @@ class Settings(ChildSettings, ModelSettings, SearchSettings):
         default=2,
         ge=1,
         le=64,
-        description="Open batches per workflow; Dagster runs as many at once as dagster.yaml says (2).",
+        description="Open batches per workflow; how many runs of it go on at once, dagster.yaml says.",
     )
     significance_threshold: int = Field(
         default=40, ge=0, le=100, description="Score from which an event becomes an observation."
@@ -144,7 +144,9 @@ class Settings(ChildSettings, ModelSettings, SearchSettings):
         default=180, ge=1, description="Days the record of completed and cancelled executions is kept."
     )
     keep_failed_run_days: int = Field(default=365, ge=1, description="Days the record of failed executions is kept.")
-    keep_metric_days: int = Field(default=365, ge=1, description="Days the metrics of single executions are kept.")
+    keep_metric_days: int = Field(
+        default=365, ge=1, description="Days the metrics of single executions and the calls of models are kept."
+    )
     keep_dagster_days: int = Field(
         default=14, ge=1, description="Days Dagster's own runs, event logs and ticks are kept."
     )

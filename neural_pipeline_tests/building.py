@@ -17,17 +17,19 @@ from neural_pipeline.contracts.lifecycle import Trigger
 from neural_pipeline.contracts.memory import Entity
 from neural_pipeline.contracts.retries import RetryPolicy
 from neural_pipeline.sources.intake import Judgement
-from neural_pipeline.store import batches, capture_inputs
+from neural_pipeline.store import batch_events, batches
 from neural_pipeline.store.batches import Token
 from neural_pipeline.store.intake import Admission, Channel, Receipt, admit
 from neural_pipeline.store.settlement import RunEnd, settle
 from neural_pipeline.store.workspaces import create_workspace
+from neural_pipeline.workflows.batch_work.committing import Report
+from neural_pipeline.workflows.batch_work.steps import Failure
 from neural_pipeline.workflows.observation_capture.clusters import ClusterRules
 from neural_pipeline.workflows.observation_capture.logic import Classification, Significance
-from neural_pipeline.workflows.observation_capture.persist import Persistence, Report
+from neural_pipeline.workflows.observation_capture.persist import Persistence
 from neural_pipeline.workflows.observation_capture.recall import KnownAuthors, recall_memory
 from neural_pipeline.workflows.observation_capture.verdicts import Decided, Examined, Findings, Memory, decide
-from neural_pipeline.workflows.observation_capture.work import CaptureEvent, Failure, Filtered
+from neural_pipeline.workflows.observation_capture.work import CaptureEvent, Filtered
 
 Result = TypeVar("Result")
 
@@ -121,7 +123,7 @@ def begun_batch(connection: Connection, event_ids: Sequence[int], *, run_id: str
 
 def examined(connection: Connection, token: Token) -> list[Examined]:
     """Return the events of a batch, each with findings that make it an observation."""
-    rows = capture_inputs.events_of(connection, token.batch_id)
+    rows = batch_events.events_of(connection, token.batch_id)
     return [
         Examined(
             CaptureEvent(
@@ -144,6 +146,9 @@ def findings(*entities: Entity) -> Findings:
     return Findings(
         significance=Significance(60, ("base:50",)),
         classification=Classification("bug_fix", ("testing",), 0.5),
+        classified_by="offline:rules",
+        classification_note=None,
+        is_fallback=False,
         topics=("github", "fix"),
         entities=entities or (Entity("engineer", "@ada", None, 0.9, "by @ada"),),
         vectors=np.eye(3, 8, dtype=np.float32),

@@ -7,12 +7,14 @@ from sqlalchemy import Connection, Engine, text
 
 from neural_pipeline.settings import Settings
 from neural_pipeline.sources.intake import Judgement
-from neural_pipeline.store import lifecycle, retention
+from neural_pipeline.store import lifecycle, model_answers, model_calls, retention
 from neural_pipeline.store.batches import Token
 from neural_pipeline.store.cancellation import cancel_event
+from neural_pipeline.store.model_answers import KeptAnswer
+from neural_pipeline.store.model_calls import NewCall
 from neural_pipeline.store.replay import Replay, replay
 from neural_pipeline.store.retention import BEGINNING, Cutoffs, Place, Removed, Step
-from neural_pipeline.workflows.observation_capture.work import Failure
+from neural_pipeline.workflows.batch_work.steps import Failure
 from neural_pipeline.workflows.retention.pruning import STEPS, cutoffs
 from neural_pipeline_tests.building import (
     begun_batch,
@@ -70,6 +72,7 @@ def superseded(connection: Connection, event_id: int) -> int:
     """Have a waiting execution give way to a newer one."""
     sql = """
     update incoming_events set outcome = 'superseded', outcome_at = clock_timestamp(),
+      superseded_by = (select max(id) from incoming_events),
       output = jsonb_build_object('inngestFunctionId', function_id, 'status', 'skipped') where id = :id
     """
     connection.execute(text(sql), {"id": event_id})
@@ -108,11 +111,28 @@ def replayed(connection: Connection, event_id: int, *, request: str = "again", r
     return column(connection, f"select event_id from {RUNS} where id = :id", id=answer.new_run_id)[0]
 
 
+def answered(connection: Connection, *event_ids: int) -> None:
+    """Have a model asked about executions, and its answers kept."""
+    for id_ in event_ids:
+        call = NewCall(
+            workspace_id="ws_test",
+            event_id=id_,
+            function_id="neural.observation.capture",
+            step="classify",
+            model="test:model",
+            reserved_tokens=10,
+        )
+        model_calls.reserve(connection, call, budget=None)
+        kept = KeptAnswer(question_hash="hash", answer={"text": "yes"}, input_tokens=3, output_tokens=4)
+        model_answers.keep(connection, [(id_, kept)], step="classify", model="test:model")
+
+
 def build(engine: Engine) -> None:
     """Bring everything about: ended, refused, replayed, and at work."""
     good, other = captured(engine, 2)
     bad = failed(engine)
     with engine.begin() as connection:
+        answered(connection, good, bad)
         cancelled(connection)
         children = column(connection, "select id from incoming_events where parent_event_id = :id order by 1", id=good)
         superseded(connection, children[0])
@@ -126,6 +146,7 @@ def build(engine: Engine) -> None:
         waiting(connection, 1, prefix="still-waits")
         open_batch(connection, waiting(connection, 1, workspace_id="ws_open"))
         at_work = [waiting(connection, 1, workspace_id=workspace)[0] for workspace in ("ws_running", "ws_busy")]
+        answered(connection, *at_work)
         running = begun_batch(connection, at_work, run_id="run-2")
         first = examined(connection, running)[:1]
     keep(engine, running, first)
@@ -145,6 +166,7 @@ def age_everything(connection: Connection, days: float) -> None:
         "raw_payloads": ("received_at",),
         "event_batches": ("assigned_at", "taken_at", "closed_at"),
         "lightfast_workspace_operations_metrics": ("timestamp",),
+        "model_calls": ("called_at",),
     }
     for table, names in columns.items():
         changes = ", ".join(f"{name} = {name} - :days * interval '1 day'" for name in names)

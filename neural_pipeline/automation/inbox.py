@@ -8,16 +8,16 @@ from neural_pipeline.contracts.functions import FunctionId
 from neural_pipeline.resources import Pipeline
 from neural_pipeline.store import batches
 from neural_pipeline.store.drain import is_draining
-from neural_pipeline.workflows.observation_capture.job import BATCH_TAG
+from neural_pipeline.workflows.batch_work.tags import BATCH_TAG
 
 MAX_RUNTIME_SECONDS_TAG = "dagster/max_runtime"
 _GRACE = 60
 """Seconds a run gets beyond its time-out to end by itself before Dagster's monitor ends it."""
 
 
-def longest_run(pipeline: Pipeline) -> str:
-    """Return the seconds after which Dagster is to end a run that hangs."""
-    return str(pipeline.settings.capture_timeout_seconds + _GRACE)
+def longest_run(pipeline: Pipeline, function_id: FunctionId) -> str:
+    """Return the seconds after which Dagster is to end a run of a function that hangs."""
+    return str(round(pipeline.timeout_of(function_id)) + _GRACE)
 
 
 def inbox_sensor(job: dg.JobDefinition, function_id: FunctionId) -> dg.SensorDefinition:
@@ -39,12 +39,12 @@ def inbox_sensor(job: dg.JobDefinition, function_id: FunctionId) -> dg.SensorDef
         with pipeline.transaction() as connection:
             draining = is_draining(connection)
             if not draining:
-                batches.assign(connection, function_id=function_id, limits=pipeline.limits)
+                batches.assign(connection, function_id=function_id, limits=pipeline.limits_of(function_id))
             waiting = batches.open_batches(connection, function_id=function_id)
+        longest = longest_run(pipeline, function_id)
         for batch_id in waiting:
-            yield dg.RunRequest(
-                run_key=str(batch_id), tags={BATCH_TAG: str(batch_id), MAX_RUNTIME_SECONDS_TAG: longest_run(pipeline)}
-            )
+            tags = {BATCH_TAG: str(batch_id), MAX_RUNTIME_SECONDS_TAG: longest}
+            yield dg.RunRequest(run_key=str(batch_id), tags=tags)
         if not waiting:
             yield dg.SkipReason(
                 "shutting down: nothing new is assigned" if draining else "nothing is due, or no batch is free"

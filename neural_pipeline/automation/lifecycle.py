@@ -10,7 +10,7 @@ import dagster as dg
 from neural_pipeline.resources import Pipeline
 from neural_pipeline.store import batches, settlement
 from neural_pipeline.store.settlement import RunEnd
-from neural_pipeline.workflows.observation_capture.job import BATCH_TAG, batch_named
+from neural_pipeline.workflows.batch_work.tags import BATCH_TAG, batch_named
 
 ENDS = {
     dg.DagsterRunStatus.SUCCESS: RunEnd.SUCCESS,

@@ -4,7 +4,7 @@ import dagster as dg
 
 from neural_pipeline.resources import Pipeline
 from neural_pipeline.store.retention import Removed
-from neural_pipeline.workflows.observation_capture.job import batch_named
+from neural_pipeline.workflows.batch_work.tags import batch_named
 from neural_pipeline.workflows.retention.dagster_records import DagsterRecords
 from neural_pipeline.workflows.retention.pruning import PruneRefused, Retention
 

@@ -15,7 +15,7 @@ from dagster._daemon.types import DaemonHeartbeat
 from dagster_shared.error import SerializableErrorInfo
 
 from neural_pipeline.cli.checkup_dagster import FAILURES_IN_A_ROW, Heartbeat, KnownRun, Starter
-from neural_pipeline.workflows.observation_capture.job import batch_named
+from neural_pipeline.workflows.batch_work.tags import batch_named
 
 LOCATION = "neural_pipeline"
 """What the names of this program's code location begin with, however it was started."""

@@ -51,7 +51,7 @@ def _dagster_records(target: Target) -> Generator["DagsterRecords | None"]:
         yield None
         return
     from neural_pipeline.cli.instance import dagster_instance
-    from neural_pipeline.workflows.observation_capture.job import batch_named
+    from neural_pipeline.workflows.batch_work.tags import batch_named
     from neural_pipeline.workflows.retention.dagster_records import DagsterRecords
 
     with dagster_instance(target) as instance:

@@ -12,10 +12,23 @@ from neural_pipeline.cli.output import cell, console, lines_of, say, table
 from neural_pipeline.cli.up import address_of
 from neural_pipeline.settings import Settings
 from neural_pipeline.store.sql import rows
-from neural_pipeline.store.summaries import runs_by_state, telling_observation, unexplained
+from neural_pipeline.store.summaries import (
+    busiest_actors,
+    model_read_entities,
+    runs_by_state,
+    summarised_clusters,
+    telling_observation,
+    unexplained,
+)
 
 _SHOWN_ROWS = 8
 _SHOWN_JSON = 100
+_SHOWN_MEMORIES = 4
+_MEMORY = {
+    "Who did most": busiest_actors,
+    "What the largest topics are about": summarised_clusters,
+    "What was read out of longer texts": model_read_entities,
+}
 _QUESTIONS = files("neural_pipeline") / "cli" / "job_history.sql"
 
 
@@ -27,13 +40,16 @@ def questions() -> list[str]:
 def show(engine: Engine, workspace_id: str) -> None:
     """Print the record of a workspace."""
     with engine.begin() as connection:
-        _title("All workflow runs (children wait: their workflows come with a later version)")
+        _title("All workflow runs")
         console().print(_as_table(runs_by_state(connection)))
         for question in questions():
             _title(question)
             found = rows(connection, question)
             console().print(_as_table(found[:_SHOWN_ROWS]))
             say(f"({len(found)} rows)" if len(found) <= _SHOWN_ROWS else f"({_SHOWN_ROWS} of {len(found)} rows)")
+        for title, read in _MEMORY.items():
+            _title(title)
+            console().print(_as_table(read(connection, workspace_id=workspace_id, limit=_SHOWN_MEMORIES)))
         _title("One observation in full")
         for line in _in_full(telling_observation(connection, workspace_id=workspace_id) or {}):
             say(line)

@@ -34,6 +34,11 @@ def allowed_size(limits: Limits, *, losses: int) -> int:
     return max(1, round(limits.max_events ** (remaining / stages)))
 
 
+def events_within(seconds: float, *, per_call: float, concurrency: int) -> int:
+    """Return how many events a model can be asked about in so many seconds, `concurrency` calls at a time."""
+    return max(1, int(seconds * concurrency / per_call))
+
+
 def plan_batches(due: Iterable[DueEvent], *, slots: int, limits: Limits) -> list[list[DueEvent]]:
     """Spread the due events, oldest first, over at most `slots` batches; a workspace stands in one batch only.
 

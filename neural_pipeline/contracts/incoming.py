@@ -31,12 +31,13 @@ class CapturePayload(Shape):
 
 
 class ProfilePayload(Shape):
-    """An actor whose profile is to be updated."""
+    """An actor whose profile is to be updated; `merged_into` is the account that was found to stand behind a name."""
 
     inngest_function_id: Literal[FunctionId.PROFILE_UPDATE] = FunctionId.PROFILE_UPDATE
     actor_id: str
     observation_id: str
     source_actor: Actor | None = None
+    merged_into: str | None = None
 
 
 class SummaryPayload(Shape):

@@ -91,6 +91,13 @@ class ProfileSuccess(_OfProfile, Succeeded):
     is_new_profile: StrictBool
 
 
+class ProfileSkipped(_OfProfile):
+    """The actor has neither observations nor a profile, or a newer request of the same actor stands for this one."""
+
+    status: Literal["skipped"] = "skipped"
+    reason: Literal["no_observations", "superseded"]
+
+
 class ProfileFailure(_OfProfile, Failed):
     """A profile could not be written."""
 
@@ -114,10 +121,13 @@ class SummarySuccess(_OfSummary, Succeeded):
 
 
 class SummarySkipped(_OfSummary):
-    """A cluster needed no summary, or had nothing to be summarised."""
+    """A cluster needed no summary, had nothing to be summarised, or a newer request stands for this one."""
 
     status: Literal["skipped"] = "skipped"
-    reason: Literal["below_threshold", "summary_recent", "cluster_not_found", "no_observations"]
+    reason: Literal[
+        "below_threshold", "summary_recent", "cluster_not_found", "no_observations", "budget_exhausted", "superseded"
+    ]
+    detail: str | None = None
 
 
 class SummaryFailure(_OfSummary, Failed):
@@ -144,11 +154,12 @@ class ExtractionSuccess(_OfExtraction, Succeeded):
 
 
 class ExtractionSkipped(_OfExtraction):
-    """There was no text worth reading."""
+    """There was no text worth reading, no model to be asked, or a newer request stands for this one."""
 
     status: Literal["skipped"] = "skipped"
     observation_id: str | None = None
-    reason: Literal["observation_not_found", "content_too_short"]
+    reason: Literal["observation_not_found", "content_too_short", "budget_exhausted", "superseded"]
+    detail: str | None = None
 
 
 class ExtractionFailure(_OfExtraction, Failed):
@@ -166,7 +177,7 @@ SourceConnectedOutput = Annotated[SourceConnectedSuccess | SourceConnectedFailur
 SourceSyncOutput = Annotated[SourceSyncSuccess | SourceSyncFailure, _BY_STATUS]
 SyncOutput = Annotated[SyncSuccess | SyncFailure, _BY_STATUS]
 CaptureOutput = Annotated[CaptureSuccess | CaptureFiltered | CaptureFailure, _BY_STATUS]
-ProfileOutput = Annotated[ProfileSuccess | ProfileFailure, _BY_STATUS]
+ProfileOutput = Annotated[ProfileSuccess | ProfileSkipped | ProfileFailure, _BY_STATUS]
 SummaryOutput = Annotated[SummarySuccess | SummarySkipped | SummaryFailure, _BY_STATUS]
 ExtractionOutput = Annotated[ExtractionSuccess | ExtractionSkipped | ExtractionFailure, _BY_STATUS]
 WorkflowOutput = Annotated[

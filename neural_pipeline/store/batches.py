@@ -143,11 +143,18 @@ def put_on_batch(connection: Connection, events: Sequence[DueEvent], *, function
     return int(batch_id)
 
 
+# What is locked is being superseded or cancelled; to wait for it could be to wait in a circle.
+_ATTACH = """
+with waiting as materialized (
+  select id from incoming_events where id = any(:ids) and batch_id is null and outcome is null
+  for no key update skip locked
+)
+update incoming_events e set batch_id = :batch_id from waiting w where e.id = w.id
+"""
+
+
 def _attach(connection: Connection, events: Sequence[DueEvent], *, batch_id: int) -> None:
-    sql = (
-        "update incoming_events set batch_id = :batch_id where id = any(:ids) and batch_id is null and outcome is null"
-    )
-    run(connection, sql, batch_id=batch_id, ids=[event.id for event in events])
+    run(connection, _ATTACH, batch_id=batch_id, ids=[event.id for event in events])
 
 
 _TAKE = """
@@ -198,6 +205,7 @@ with candidates as (
       and e.outcome is null and e.losses = 0 and e.due_at <= statement_timestamp()
     order by e.received_at, e.id
     limit greatest(1, :room / (select count(*) from batch_workspaces where batch_id = :batch_id))
+    for no key update skip locked
   ) more
   where h.batch_id = :batch_id and h.closed_at is null
 ), fitting as (

@@ -1,4 +1,4 @@
-"""What a capture reads before it decides: events, what is stored already, subscriptions, clusters, commit authors."""
+"""What a capture reads before it decides: what is stored already, subscriptions, clusters, commit authors."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -13,21 +13,8 @@ from neural_pipeline.store.sql import record_set, rows
 
 _CLUSTER = """
 c.topic_label, c.keywords, c.primary_entities, c.primary_actors, c.observation_count, c.first_observation_at,
-c.last_observation_at, c.centroid::text as centroid
+c.last_observation_at, c.centroid::text as centroid, c.centroid_model
 """
-
-
-def events_of(connection: Connection, batch_id: int) -> Sequence[RowMapping]:
-    """Return the unfinished events of a batch in the order of their work: received_at, then id."""
-    sql = """
-    select e.id, e.workspace_id, w.clerk_org_id, r.repository_id, e.payload, e.attempt, e.reprocess
-    from incoming_events e
-    join lightfast_org_workspaces w on w.id = e.workspace_id
-    left join lightfast_workspace_workflow_runs r on r.event_id = e.id
-    where e.batch_id = :batch_id and e.outcome is null
-    order by e.received_at, e.id
-    """
-    return rows(connection, sql, batch_id=batch_id)
 
 
 _REPLACES = "e.reprocess and o.event_id is distinct from e.id and o.created_at < e.received_at"
@@ -162,4 +149,5 @@ def _cluster(row: RowMapping) -> Cluster:
         first_at=row["first_observation_at"],
         last_at=row["last_observation_at"],
         centroid=np.fromstring((row["centroid"] or "[]")[1:-1], sep=",", dtype=np.float32),
+        centroid_model=row["centroid_model"],
     )

@@ -9,20 +9,27 @@ from neural_pipeline.contracts.memory import NewObservation, stays_in_its_cluste
 from neural_pipeline.store.sql import record_set, rows, vector_text
 
 _KEEP = """
-insert into lightfast_workspace_observation_clusters (external_id, workspace_id, topic_label, topic_embedding_id,
-  keywords, primary_entities, primary_actors, observation_count, first_observation_at, last_observation_at, centroid)
+insert into lightfast_workspace_observation_clusters as clusters (external_id, workspace_id, topic_label,
+  topic_embedding_id, keywords, primary_entities, primary_actors, observation_count, first_observation_at,
+  last_observation_at, centroid, centroid_model)
 select external_id, workspace_id, topic_label, 'cluster_' || external_id, keywords, primary_entities, primary_actors,
-  observation_count, first_at, last_at, centroid::vector
+  observation_count, first_at, last_at, nullif(centroid, '[]')::vector, centroid_model
 from jsonb_to_recordset(cast(:clusters as jsonb)) as r(position integer, external_id text, workspace_id text,
   topic_label text, keywords jsonb, primary_entities jsonb, primary_actors jsonb, observation_count integer,
-  first_at timestamptz, last_at timestamptz, centroid text)
-order by position
+  first_at timestamptz, last_at timestamptz, centroid text, centroid_model text)
+-- Those that exist in key order, as whoever summarises them holds them: else the two could wait for each other.
+order by (select c.id from lightfast_workspace_observation_clusters c where c.external_id = r.external_id) nulls last,
+  position
 on conflict (external_id) do update
-set keywords = excluded.keywords, primary_entities = excluded.primary_entities,
+set topic_label = excluded.topic_label, keywords = excluded.keywords, primary_entities = excluded.primary_entities,
   primary_actors = excluded.primary_actors, observation_count = excluded.observation_count,
   first_observation_at = excluded.first_observation_at, last_observation_at = excluded.last_observation_at,
-  centroid = excluded.centroid, updated_at = clock_timestamp()
+  centroid = case when clusters.centroid_model is distinct from excluded.centroid_model
+    then clusters.centroid else excluded.centroid end, updated_at = clock_timestamp()
 returning id, external_id
+"""
+"""Whoever moves a workspace to another embedder makes the centroids anew, and says by which model: what a capture had
+read before is of the old model then, and does not undo that. A capture itself never changes the model of a cluster.
 """
 
 
@@ -57,4 +64,5 @@ def _record(one: NewObservation, position: int) -> dict[str, Any]:
         "first_at": cluster.first_at.isoformat(),
         "last_at": cluster.last_at.isoformat(),
         "centroid": vector_text(cluster.centroid),
+        "centroid_model": cluster.centroid_model,
     }

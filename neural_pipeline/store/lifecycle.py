@@ -9,13 +9,14 @@ from neural_pipeline.store.sql import run, scalar
 _PROJECT = """
 with facts as (
   select r.id, e.begun_at, e.outcome, e.outcome_at, e.output, e.error_message, e.cause, e.work_ms, e.attempt,
-    e.superseded_by, e.batch_id, b.run_id,
+    s.id as superseded_by, e.batch_id, b.run_id,
     case e.outcome when 'superseded' then 'completed' else coalesce(e.outcome, 'running') end as status,
     case when e.begun_at is not null then greatest(e.begun_at, r.created_at) end as started_at,
     greatest(e.outcome_at, e.begun_at, r.created_at) as completed_at
   from incoming_events e
   join lightfast_workspace_workflow_runs r on r.event_id = e.id
   left join event_batches b on b.id = e.batch_id
+  left join lightfast_workspace_workflow_runs s on s.event_id = e.superseded_by
   where {scope} and r.status in ('queued', 'running') and (e.outcome is not null or e.begun_at is not null)
   order by r.id for update of r
 ), moved as (

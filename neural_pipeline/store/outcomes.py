@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from neural_pipeline.contracts.lifecycle import Cause
 from neural_pipeline.contracts.metrics import Metric
 from neural_pipeline.contracts.workflows import MAX_ERROR, WorkflowOutput
-from neural_pipeline.store import lifecycle
+from neural_pipeline.store import debounce, lifecycle
 from neural_pipeline.store.batches import Token
 from neural_pipeline.store.sql import record_set, rows, run, storable
 
@@ -85,12 +85,14 @@ where e.id = f.event_id and e.outcome is null
 def postpone(connection: Connection, retries: Sequence[Retry], *, token: Token) -> None:
     """Count a failed attempt of each event and let it wait for the next one, its row queued again.
 
+    One that a newer event of its key stands for ends instead, its attempt counted.
     The caller holds the batch alone: a recorder beside this would bring the rows of waiting events to running.
     """
     if not retries:
         return
     failures = {retry.event_id: retry.failure for retry in retries}
     keep_attempts(connection, failures, batch_id=token.batch_id, run_id=token.run_id)
+    debounce.give_way(connection, failures, attempts=1)
     pauses = record_set({"event_id": retry.event_id, "pause": retry.pause} for retry in retries)
     run(connection, _POSTPONE, retries=pauses)
     lifecycle.return_to_queue(connection, list(failures))

@@ -1,11 +1,15 @@
 """Taking an observation away for the one that replaces it, and putting right what the two leave of its entities."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
 from neural_pipeline.contracts.memory import NewObservation
-from neural_pipeline.store.sql import rows, run
+from neural_pipeline.store.sql import rows, run, scalar
+
+# Locked first: links that an extraction makes meanwhile would go with the observation, and stay counted.
+_LOCK = "select id from lightfast_workspace_neural_observations where id = :id for update"
 
 _UNLINK = """
 with unlinked as (
@@ -19,24 +23,35 @@ returning e.id
 
 _REMOVE = """
 with removed as (
-  delete from lightfast_workspace_neural_observations where id = :id returning event_id, external_id
+  delete from lightfast_workspace_neural_observations where id = :id
+  returning event_id, external_id, canonical_actor_id
+), recorded as (
+  insert into replaced_observations (event_id, replaced_by_event_id, external_id)
+  select r.event_id, :event_id, r.external_id
+  from removed r join incoming_events e on e.id = r.event_id
 )
-insert into replaced_observations (event_id, replaced_by_event_id, external_id)
-select r.event_id, :event_id, r.external_id
-from removed r join incoming_events e on e.id = r.event_id
+select canonical_actor_id from removed
 """
 
 
-def remove_replaced(connection: Connection, one: NewObservation) -> list[int]:
-    """Remove the observation that `one` replaces, with vectors and links, and record that; return its entities.
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What an observation leaves when it is removed: its entities, and the actor that it was counted for."""
+
+    entity_ids: list[int]
+    actor_id: str | None
+
+
+def remove_replaced(connection: Connection, one: NewObservation) -> Removed:
+    """Remove the observation that `one` replaces, with vectors and links, and record that; return what it leaves.
 
     The caller stores `one` in the same transaction and then reassigns the entities.
     """
     if one.replaces is None:
-        return []
+        return Removed([], None)
+    run(connection, _LOCK, id=one.replaces.id)
     entity_ids = [row["id"] for row in rows(connection, _UNLINK, id=one.replaces.id)]
-    run(connection, _REMOVE, id=one.replaces.id, event_id=one.event_id)
-    return entity_ids
+    return Removed(entity_ids, scalar(connection, _REMOVE, id=one.replaces.id, event_id=one.event_id))
 
 
 _REASSIGN = """

@@ -87,6 +87,7 @@ OLD_REFUSAL = """
 OLD_RAW = "from raw_payloads p where p.disposition = 'accepted' and p.received_at < :failed_payload"
 OLD_BATCH = "from event_batches b where b.state = 'closed' and b.closed_at < :record"
 OLD_METRIC = "from lightfast_workspace_operations_metrics m where m.timestamp < :metric"
+OLD_CALL = "from model_calls c where c.called_at < :metric"
 """What is old. Each is paged by an index, before anything else is asked of it."""
 
 UNNAMED = "not exists (select from incoming_events e where e.raw_payload_id = p.id)"

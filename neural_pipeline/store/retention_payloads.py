@@ -1,7 +1,7 @@
 """Removing payloads: of executions, whose record stays, and of deliveries that were refused."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection, RowMapping
 
@@ -28,19 +28,29 @@ with due as materialized (
 ), taken as (
   update incoming_events e set payload = null, pruned_at = clock_timestamp() from due where e.id = due.id
 )
-select outcome, raw_payload_id from due
+select id, outcome, raw_payload_id from due
 """  # noqa: S608 - constants
 
 
 def take_payloads(connection: Connection, after: Place, cutoffs: Cutoffs) -> Page:
-    """Take the payloads of old executions; a raw payload goes with the last execution that could use it.
+    """Take the payloads of old executions, and what models answered to them.
 
-    Until then whoever came from it keeps naming it: a replay shares the raw payload of what it replays.
+    A raw payload goes with the last execution that could use it. Until then whoever came from it keeps
+    naming it: a replay shares the raw payload of what it replays.
     """
     ids, end = old_ones(connection, OLD_PAYLOAD, "e.outcome_at", after=after, cutoffs=cutoffs)
     taken = rows(connection, _TAKE, ids=ids)
+    answers = _remove_answers(connection, {row["id"]: row["outcome"] for row in taken})
     used = [row["raw_payload_id"] for row in taken if row["raw_payload_id"] is not None]
-    return Page(Removed(Kind("payload", row["outcome"]) for row in taken) + _remove_unused(connection, used), end)
+    payloads = Removed(Kind("payload", row["outcome"]) for row in taken)
+    return Page(payloads + answers + _remove_unused(connection, used), end)
+
+
+def _remove_answers(connection: Connection, outcomes: Mapping[int, str]) -> Removed:
+    sql = "delete from model_answers where event_id = any(:ids) returning event_id"
+    gone = [row["event_id"] for row in rows(connection, sql, ids=list(outcomes))]
+    count(connection, {"model_answers": len(gone)})
+    return Removed(Kind("model answer", outcomes[event_id]) for event_id in gone)
 
 
 _UNUSED = """

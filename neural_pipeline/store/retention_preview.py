@@ -7,6 +7,7 @@ from sqlalchemy import Connection
 from neural_pipeline.store.retention import (
     ENDED,
     OLD_BATCH,
+    OLD_CALL,
     OLD_METRIC,
     OLD_PAYLOAD,
     OLD_RAW,
@@ -33,6 +34,8 @@ with recursive bare as materialized (
   select o.id, p.id from old o join incoming_events p on p.id = o.parent_event_id
   union all
   select o.id, x.event_id from old o join replaced_observations x on x.replaced_by_event_id = o.id
+  union all
+  select o.id, s.id from old o join incoming_events s on s.superseded_by = o.id
 ), staying as (
   select t.id from ties t where not exists (select from old where old.id = t.goes_first)
   union
@@ -44,6 +47,8 @@ with recursive bare as materialized (
   where e.batch_id is not null and g.id is null
 )
 select 'payload' as name, outcome as state, count(*) as number from bare group by 2
+union all
+select 'model answer', b.outcome, count(*) from bare b join model_answers a on a.event_id = b.id group by 2
 union all
 select 'raw payload', disposition, count(*) from (
   select p.disposition from raw_payloads p
@@ -60,6 +65,8 @@ select 'batch', b.state, count(*) {OLD_BATCH}
 group by 2
 union all
 select 'metric', m.type, count(*) {OLD_METRIC} group by 2
+union all
+select 'model call', coalesce(c.outcome, 'unfinished'), count(*) {OLD_CALL} group by 2
 """  # noqa: S608 - constants
 
 

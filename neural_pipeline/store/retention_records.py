@@ -1,4 +1,4 @@
-"""Removing records: of executions with what hangs on them, of batches, and metrics."""
+"""Removing records: of executions with what hangs on them, of batches, metrics, and calls of models."""
 
 from collections.abc import Collection, Sequence
 
@@ -7,6 +7,7 @@ from sqlalchemy import Connection
 from neural_pipeline.store.retention import (
     ENDED,
     OLD_BATCH,
+    OLD_CALL,
     OLD_METRIC,
     OLD_RECORD,
     Cutoffs,
@@ -42,8 +43,11 @@ select e.id, p.id as goes_first from incoming_events e join incoming_events p on
 where e.id = any(:ids)
 union all
 select replaced_by_event_id, event_id from replaced_observations where replaced_by_event_id = any(:ids)
+union all
+select superseded_by, id from incoming_events where superseded_by = any(:ids)
 """
-"""A child goes after its parent, which was asked for it, and a replacement after what it replaced."""
+"""What goes after what: a child after its parent, which was asked for it; a replacement after what it replaced; and the
+one that stood for others after them."""
 
 _HELD = """
 with children as materialized (
@@ -131,3 +135,22 @@ def remove_metrics(connection: Connection, after: Place, cutoffs: Cutoffs) -> Pa
     gone = rows(connection, _METRICS, ids=ids)
     count(connection, {"lightfast_workspace_operations_metrics": len(gone)})
     return Page(Removed(Kind("metric", row["type"]) for row in gone), end)
+
+
+_CALLS = """
+delete from model_calls where id in (
+  select id from model_calls where id = any(:ids) order by id for update skip locked)
+returning coalesce(outcome, 'unfinished') as outcome, day
+"""
+_EMPTY_DAYS = """
+delete from model_days d where d.day = any(:days) and not exists (select from model_calls c where c.day = d.day)
+"""
+
+
+def remove_calls(connection: Connection, after: Place, cutoffs: Cutoffs) -> Page:
+    """Remove old calls of models, and the sum of a day with the last call of it."""
+    ids, end = old_ones(connection, OLD_CALL, "c.called_at", after=after, cutoffs=cutoffs)
+    gone = rows(connection, _CALLS, ids=ids)
+    days = run(connection, _EMPTY_DAYS, days=sorted({row["day"] for row in gone}))
+    count(connection, {"model_calls": len(gone), "model_days": days})
+    return Page(Removed(Kind("model call", row["outcome"]) for row in gone), end)

@@ -1,6 +1,6 @@
 """Settling: when a run has ended, its batch is closed, and each event without an outcome waits again or gets one.
 
-Order of locks, everywhere: batch, events, lifecycle rows.
+Order of locks, everywhere: batch, its events, keys of events that wait again (`debounce`), lifecycle rows.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from sqlalchemy import Connection, RowMapping
 from neural_pipeline.contracts.functions import FunctionId
 from neural_pipeline.contracts.lifecycle import Cause
 from neural_pipeline.contracts.workflows import MAX_ERROR, failure_output, parse_input
-from neural_pipeline.store import lifecycle
+from neural_pipeline.store import debounce, lifecycle
 from neural_pipeline.store.batches import BatchLost, Token, hold_alone
 from neural_pipeline.store.outcomes import FailedAttempt, keep_attempts
 from neural_pipeline.store.sql import record_set, rows, run, storable
@@ -108,6 +108,7 @@ def _locked(
 def release(connection: Connection, event_ids: Sequence[int], *, pause: float = 0.0) -> None:
     """Let events wait again, at least `pause` seconds, that a run did not get to: no attempt and no loss is counted.
 
+    One that a newer event of its key stands for ends instead.
     The caller holds the batch alone.
     """
     sql = """
@@ -116,6 +117,7 @@ def release(connection: Connection, event_ids: Sequence[int], *, pause: float = 
       due_at = greatest(due_at, clock_timestamp() + nullif(make_interval(secs => :pause), interval '0'))
     where id = any(:ids) and outcome is null
     """
+    debounce.give_way(connection, event_ids)
     run(connection, sql, ids=list(event_ids), pause=pause)
     lifecycle.return_to_queue(connection, event_ids)
 
@@ -135,14 +137,20 @@ def hand_back(connection: Connection, token: Token, *, reason: str = "handed_bac
 def hand_back_all(connection: Connection, *, reason: str) -> int:
     """Take back the batches of all runs that are still going; return how many that were. For an orderly end."""
     sql = "select id, run_id, epoch from event_batches where state = 'running' order by id"
-    taken = 0
-    for row in rows(connection, sql):
-        try:
-            hand_back(connection, Token(row["id"], row["run_id"], row["epoch"]), reason=reason)
-            taken += 1
-        except BatchLost:  # settled meanwhile
-            continue
-    return taken
+    running = [Token(row["id"], row["run_id"], row["epoch"]) for row in rows(connection, sql)]
+    held = [token for token in running if _is_held(connection, token)]
+    debounce.hold_keys_of(connection, [token.batch_id for token in held])
+    for token in held:
+        hand_back(connection, token, reason=reason)
+    return len(held)
+
+
+def _is_held(connection: Connection, token: Token) -> bool:
+    try:
+        hold_alone(connection, token)
+    except BatchLost:  # settled meanwhile
+        return False
+    return True
 
 
 def _close(connection: Connection, batch_id: int, *, reason: str) -> None:
@@ -166,9 +174,12 @@ def _unfinished(connection: Connection, batch_id: int) -> Sequence[RowMapping]:
 
 def _free(connection: Connection, events: Sequence[RowMapping], *, losses: int) -> None:
     sql = """
-    update incoming_events set batch_id = null, begun_at = null, losses = losses + :losses where id = any(:ids)
+    update incoming_events set batch_id = null, begun_at = null, losses = losses + :losses
+    where id = any(:ids) and outcome is null
     """
-    run(connection, sql, ids=[event["id"] for event in events], losses=losses)
+    ids = [event["id"] for event in events]
+    debounce.give_way(connection, ids, losses=losses)
+    run(connection, sql, ids=ids, losses=losses)
 
 
 def _cancel(connection: Connection, events: Sequence[RowMapping]) -> None:

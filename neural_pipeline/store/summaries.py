@@ -18,13 +18,48 @@ def runs_by_state(connection: Connection) -> Sequence[RowMapping]:
     return rows(connection, sql)
 
 
-def unfinished_runs(connection: Connection, *, function_id: str) -> int:
-    """Return how many runs of a function are queued or running."""
+def done_and_total(connection: Connection) -> tuple[int, int]:
+    """Return how many runs have ended, and how many there are."""
     sql = """
-    select count(*) from lightfast_workspace_workflow_runs
-    where inngest_function_id = :function_id and status in ('queued', 'running')
+    select count(*) filter (where status not in ('queued', 'running')) as done, count(*) as total
+    from lightfast_workspace_workflow_runs
     """
-    return int(scalar(connection, sql, function_id=function_id))
+    [row] = rows(connection, sql)
+    return row["done"], row["total"]
+
+
+def busiest_actors(connection: Connection, *, workspace_id: str, limit: int) -> Sequence[RowMapping]:
+    """Return the profiles with the most observations, the latest activity first among equals."""
+    sql = """
+    select display_name, actor_id, observation_count as observations, last_active_at
+    from lightfast_workspace_actor_profiles
+    where workspace_id = :workspace_id and merged_into is null
+    order by observation_count desc, last_active_at desc, id limit :limit
+    """
+    return rows(connection, sql, workspace_id=workspace_id, limit=limit)
+
+
+def summarised_clusters(connection: Connection, *, workspace_id: str, limit: int) -> Sequence[RowMapping]:
+    """Return the largest clusters that have a summary."""
+    sql = """
+    select topic_label as cluster, observation_count as observations, activity, summary, summarized_by
+    from lightfast_workspace_observation_clusters
+    where workspace_id = :workspace_id and summary is not null
+    order by observation_count desc, id limit :limit
+    """
+    return rows(connection, sql, workspace_id=workspace_id, limit=limit)
+
+
+def model_read_entities(connection: Connection, *, workspace_id: str, limit: int) -> Sequence[RowMapping]:
+    """Return the entities that a model, or the rules in its place, read out of most observations."""
+    sql = """
+    select e.category, e.key, count(*) as observations, min(l.extracted_by) as read_by
+    from lightfast_workspace_neural_entities e
+    join observation_entities l on l.entity_id = e.id
+    where e.workspace_id = :workspace_id and l.extracted_by <> 'rules'
+    group by e.id order by count(*) desc, e.id limit :limit
+    """
+    return rows(connection, sql, workspace_id=workspace_id, limit=limit)
 
 
 def unexplained(connection: Connection) -> int:
@@ -43,7 +78,8 @@ def telling_observation(connection: Connection, *, workspace_id: str) -> dict[st
        from observation_entities j join lightfast_workspace_neural_entities e on e.id = j.entity_id
        where j.observation_id = o.id) as entities,
       (select jsonb_agg(v.view || ', ' || v.model || ', ' || vector_dims(v.embedding) || ' numbers' order by v.view)
-       from observation_vectors v where v.observation_id = o.id) as vectors,
+       from (select * from observation_vectors union all select * from indexed_vectors) v
+       where v.observation_id = o.id) as vectors,
       o.content
     from lightfast_workspace_neural_observations o
     join lightfast_workspace_observation_clusters c on c.id = o.cluster_id

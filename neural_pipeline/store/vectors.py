@@ -1,7 +1,11 @@
-"""Writing vectors by binary COPY: formatting 768 numbers per observation as text would cost more than storing them."""
+"""Writing vectors by binary COPY: formatting 768 numbers per observation as text would cost more than storing them.
+
+All are written to the tail. What search needs of them is moved into the indexed part by `store.vector_index`.
+"""
 
 import struct
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
@@ -11,9 +15,24 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from neural_pipeline.contracts.memory import NewObservation, Vector
+from neural_pipeline.store.sql import run
 
 VIEWS = ("title", "content", "summary")
 """The rows of an observation's vectors, in order."""
+
+SEARCHED = "summary"
+"""The view that search compares: title and beginning of the body in one. The schema's tail index names it too."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Embedded:
+    """The vectors of one stored observation, shape (3, dimension), and the model that made them."""
+
+    observation_id: int
+    workspace_id: str
+    model: str
+    vectors: Vector
+
 
 _HEADER = b"PGCOPY\n\xff\r\n\x00" + struct.pack(">ii", 0, 0)
 _TRAILER = struct.pack(">h", -1)
@@ -24,16 +43,31 @@ _COPY = (
 
 def keep_vectors(connection: Connection, observations: Sequence[tuple[int, NewObservation]]) -> None:
     """Store the three vectors of each observation, given with its id."""
+    write_vectors(
+        connection, (Embedded(id_, one.workspace_id, one.embedded_by, one.vectors) for id_, one in observations)
+    )
+
+
+def write_vectors(connection: Connection, embedded: Iterable[Embedded]) -> None:
+    """Add the three vectors of each observation to the tail."""
     buffer = BytesIO()
     buffer.write(_HEADER)
-    for observation_id, one in observations:
+    for one in embedded:
         for view, vector in zip(VIEWS, one.vectors, strict=True):
-            identity = struct.pack(">q", observation_id)
-            texts = (text.encode() for text in (view, one.workspace_id, one.embedded_by))
+            identity = struct.pack(">q", one.observation_id)
+            texts = (text.encode() for text in (view, one.workspace_id, one.model))
             buffer.write(_row(identity, *texts, _packed(vector)))
     buffer.write(_TRAILER)
     buffer.seek(0)
     _copy(connection, buffer)
+
+
+_ALONE = "select pg_advisory_xact_lock(hashtext('neural.vectors'), hashtext(:workspace_id))"
+
+
+def hold_vectors(connection: Connection, workspace_id: str) -> None:
+    """Be the only one to move or replace a workspace's vectors until the transaction ends; captures do neither."""
+    run(connection, _ALONE, workspace_id=workspace_id)
 
 
 def _copy(connection: Connection, buffer: BytesIO) -> None:

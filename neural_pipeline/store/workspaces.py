@@ -31,3 +31,8 @@ def workspaces(connection: Connection) -> Sequence[RowMapping]:
     from lightfast_org_workspaces w order by w.created_at, w.id
     """
     return rows(connection, sql)
+
+
+def workspace_ids(connection: Connection) -> list[str]:
+    """Return the ids of all workspaces, the oldest first."""
+    return [row["id"] for row in rows(connection, "select id from lightfast_org_workspaces order by created_at, id")]

@@ -12,13 +12,15 @@ from sqlalchemy import Engine, text
 from neural_pipeline.automation.inbox import inbox_sensor
 from neural_pipeline.automation.lifecycle import record_run
 from neural_pipeline.contracts.events import SourceEvent
+from neural_pipeline.contracts.integrations import EmbeddingSettings
 from neural_pipeline.contracts.lifecycle import Trigger
 from neural_pipeline.models.embedder import Embedder
 from neural_pipeline.resources import Pipeline
 from neural_pipeline.sources.intake import Judgement
 from neural_pipeline.store.intake import Channel, admit
+from neural_pipeline.workflows.batch_work.tags import BATCH_TAG
 from neural_pipeline.workflows.observation_capture.intake import FUNCTION
-from neural_pipeline.workflows.observation_capture.job import BATCH_TAG, observation_capture
+from neural_pipeline.workflows.observation_capture.job import observation_capture
 from neural_pipeline_tests.building import receipt
 
 UNEMBEDDABLE = "unembeddable"
@@ -64,8 +66,8 @@ class StumblingEmbedder:
 class StumblingPipeline(Pipeline):
     """The pipeline, with the embedder that stumbles."""
 
-    def embedder(self) -> Embedder:
-        return StumblingEmbedder(super().embedder())
+    def embedder_of(self, chosen: EmbeddingSettings) -> Embedder:
+        return StumblingEmbedder(super().embedder_of(chosen))
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from neural_pipeline.contracts.events import SourceEvent
-from neural_pipeline.workflows.observation_capture import analysis, persist
+from neural_pipeline.store.revision import SCHEMA_REVISION
+from neural_pipeline.workflows.batch_work import committing
+from neural_pipeline.workflows.observation_capture import classifying, persist
 from neural_pipeline.workflows.observation_capture import job as job_module
 from neural_pipeline.workflows.observation_capture.classification import Classification
 from neural_pipeline.workflows.observation_capture.identity import external_id
@@ -30,14 +32,14 @@ FORCED = {
 
 @pytest.fixture
 def picky_classifier(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = analysis.classify_by_rules
+    real = classifying.classify_by_rules
 
     def refuse_marked(event: SourceEvent) -> Classification:
         if event.title == "unclassifiable":
             raise LookupError("this title cannot be classified")
         return real(event)
 
-    monkeypatch.setattr(analysis, "classify_by_rules", refuse_marked)
+    monkeypatch.setattr(classifying, "classify_by_rules", refuse_marked)
 
 
 @pytest.mark.usefixtures("picky_classifier")
@@ -66,7 +68,7 @@ def test_an_event_that_fails_in_a_later_step_fails_alone_and_tells_why(site: Sit
     assert attempt["message"] == row["error_message"]
     assert message in attempt["stack"]
     [record] = table_of(result, "store", "failures")
-    assert (record["event"], record["workspace"], record["source id"]) == (ids[1], "ws_test", "b")
+    assert (record["event"], record["workspace"], record["subject"]) == (ids[1], "ws_test", "b")
     assert record["step"] == step
     assert record["error"].startswith(message)
     stored = site.column("select source_id from lightfast_workspace_neural_observations order by id")
@@ -83,7 +85,7 @@ def test_an_event_without_failures_has_an_empty_table(site: Site):
 def test_a_hostile_title_comes_out_as_one_line_of_plain_text_in_the_failures(site: Site):
     site.ingest(source_event("a\x1b[31m\nb<b>|*", title=UNSTORABLE))
     [record] = table_of(site.capture(), "store", "failures")
-    assert record["source id"] == "a [31m b<b>|*"
+    assert record["subject"] == "a [31m b<b>|*"
 
 
 @pytest.mark.parametrize("chunk", ["1", "2", "500"])
@@ -111,13 +113,13 @@ def test_an_event_at_the_edge_of_the_calendar_harms_no_other(site: Site, moment:
 
 def test_a_run_whose_batch_was_given_to_another_writes_nothing_and_says_so(site: Site, monkeypatch: pytest.MonkeyPatch):
     [id_] = site.ingest(source_event("a"))
-    real = analysis.classify_by_rules
+    real = classifying.classify_by_rules
 
     def lose_the_batch(event: SourceEvent) -> Classification:
         site.execute("update event_batches set run_id = 'another', epoch = epoch + 1")
         return real(event)
 
-    monkeypatch.setattr(analysis, "classify_by_rules", lose_the_batch)
+    monkeypatch.setattr(classifying, "classify_by_rules", lose_the_batch)
     result = site.launch()
     assert not result.success
     assert "no longer belongs to run" in failure_of(result)
@@ -128,7 +130,7 @@ def test_a_run_whose_batch_was_given_to_another_writes_nothing_and_says_so(site:
 
 def test_an_event_whose_observation_appeared_meanwhile_is_a_duplicate(site: Site, monkeypatch: pytest.MonkeyPatch):
     ids = site.ingest(source_event("a"), source_event("b"))
-    real = analysis.classify_by_rules
+    real = classifying.classify_by_rules
 
     def store_the_same(event: SourceEvent) -> Classification:
         site.execute(
@@ -141,7 +143,7 @@ def test_an_event_whose_observation_appeared_meanwhile_is_a_duplicate(site: Site
         )
         return real(event)
 
-    monkeypatch.setattr(analysis, "classify_by_rules", store_the_same)
+    monkeypatch.setattr(classifying, "classify_by_rules", store_the_same)
     site.capture()
     assert [site.reason_of(id_) for id_ in ids] == ["success", "duplicate"]
 
@@ -150,7 +152,7 @@ def test_a_run_leaves_what_it_has_no_time_for_to_a_later_one(site: Site, monkeyp
     site.ingest(source_event("a"), source_event("b"), source_event("c"))
     monkeypatch.setenv("NEURAL_CAPTURE_CHUNK", "1")
     began = time.monotonic()
-    monkeypatch.setattr(persist, "time", SimpleNamespace(monotonic=lambda: began + 1000.0))
+    monkeypatch.setattr(committing, "time", SimpleNamespace(monotonic=lambda: began + 1000.0))
     result = site.capture()
     assert metadata_of(result, "store")["left to a later run"] == 2
     assert sorted(site.statuses()) == ["completed", "queued", "queued"]
@@ -167,9 +169,9 @@ def test_work_waits_for_a_program_that_knows_the_schema(site: Site):
     try:
         result = site.capture()
     finally:
-        site.execute("update neural_alembic_version set version_num = '0002'")
+        site.execute("update neural_alembic_version set version_num = :known", known=SCHEMA_REVISION)
     assert result.success
-    assert "is not at revision 0002" in metadata_of(result, "load")["note"]
+    assert f"is not at revision {SCHEMA_REVISION}" in metadata_of(result, "load")["note"]
     assert site.run_of(id_)["status"] == "queued"
     assert [batch["close_reason"] for batch in site.batches()] == ["handed_back: schema"]
     assert site.tick() == []

@@ -51,8 +51,14 @@ def test_a_run_is_the_job_s_own_ops_and_each_logs_and_shows_its_counts(site: Sit
     assert all(f"{name} {n}" in said["store"] for name, n in (("captured", 2), ("duplicate", 1), ("failed", 1)))
     assert metadata_of(result, "load") == {"events": 4, "unreadable": 0, "workspaces": 1}
     assert metadata_of(result, "gate") == {"passed": 4}
-    assert metadata_of(result, "classify") == {"events": 4, "failed": 0, "bug_fix": 3, "other": 1}
-    assert metadata_of(result, "embed") == {"events": 4, "failed": 0, "vectors": 12}
+    assert metadata_of(result, "classify") == {
+        "events": 4,
+        "failed": 0,
+        "bug_fix": 3,
+        "other": 1,
+        "model": "offline",
+    }
+    assert metadata_of(result, "embed") == {"events": 4, "failed": 0, "vectors": 12, "embedder": "hashing-256"}
     assert metadata_of(result, "extract_entities").keys() == {"events", "failed", "entities"}
     assert metadata_of(result, "resolve_actors") == {"commits with a known author": 0}
     assert metadata_of(result, "assign_clusters") == {
@@ -126,7 +132,9 @@ def test_child_executions_wait_in_the_inbox_with_their_rows(site: Site):
     observation = site.row("select * from lightfast_workspace_neural_observations")
     children = site.rows(
         """
-        select e.function_id, e.payload, e.due_at <= clock_timestamp() as due, e.batch_id, e.outcome,
+        select e.function_id, e.payload, e.batch_id, e.outcome, e.debounce_key,
+          round(extract(epoch from e.due_at - e.received_at))::int as waits,
+          round(extract(epoch from e.due_by - e.received_at))::int as waits_at_most,
           r.status, r.trigger, r.triggered_by, r.input, r.inngest_function_id, r.repository_id
         from incoming_events e join lightfast_workspace_workflow_runs r on r.event_id = e.id
         where e.parent_event_id = :id order by e.id
@@ -148,9 +156,14 @@ def test_child_executions_wait_in_the_inbox_with_their_rows(site: Site):
     for child in children:
         assert child["function_id"] == child["inngest_function_id"] == child["payload"]["inngestFunctionId"]
         assert (child["status"], child["trigger"], child["triggered_by"]) == ("queued", "automatic", None)
-        assert (child["due"], child["batch_id"], child["outcome"]) == (True, None, None)
+        assert (child["batch_id"], child["outcome"]) == (None, None)
         assert child["repository_id"] == "42"
         assert child["input"].items() <= child["payload"].items()
+    assert [(child["debounce_key"], child["waits"], child["waits_at_most"]) for child in children] == [
+        ("github:7", 300, 1800),
+        (about_cluster["clusterId"], 600, 3600),
+        (identity["observationId"], 60, 300),
+    ]
     assert site.tick() == [], "children are no captures"
 
 

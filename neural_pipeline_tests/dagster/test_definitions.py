@@ -11,7 +11,7 @@ import pytest
 
 from neural_pipeline.definitions import defs
 
-JOBS = ("observation_capture", "retention")
+JOBS = ("observation_capture", "retention", "vector_indexing")
 LIFECYCLE = ("canceled", "failure", "queued", "started", "success")
 NOWHERE = "postgresql+psycopg2://nobody:nothing@127.0.0.1:1/nowhere"
 
@@ -31,7 +31,7 @@ def test_the_code_location_defines_this_and_nothing_else():
     } == {
         "jobs": [*JOBS],
         "sensors": [*(f"lifecycle_{status}" for status in LIFECYCLE), "observation_capture_inbox", "reconciler"],
-        "schedules": ["retention_daily"],
+        "schedules": ["retention_daily", "vector_indexing_often"],
         "assets": [],
         "resources": ["pipeline"],
     }
@@ -65,14 +65,25 @@ def test_the_job_of_a_workflow_names_its_function():
     assert defs.resolve_job_def("observation_capture").tags == {"neural/function": "neural.observation.capture"}
 
 
+def schedule(name: str) -> dg.ScheduleDefinition:
+    return next(one for one in defs.get_repository_def().schedule_defs if one.name == name)
+
+
 def test_what_is_old_is_removed_once_a_day_unless_somebody_stops_that():
-    [schedule] = defs.get_repository_def().schedule_defs
-    assert (schedule.job_name, schedule.default_status) == ("retention", dg.DefaultScheduleStatus.RUNNING)
-    minute, hour, *days = str(schedule.cron_schedule).split()
+    daily = schedule("retention_daily")
+    assert (daily.job_name, daily.default_status) == ("retention", dg.DefaultScheduleStatus.RUNNING)
+    minute, hour, *days = str(daily.cron_schedule).split()
     assert minute.isdigit()
     assert hour.isdigit()
     assert days == ["*", "*", "*"]
-    assert schedule.description
+    assert daily.description
+
+
+def test_new_vectors_are_indexed_every_few_minutes_unless_somebody_stops_that():
+    often = schedule("vector_indexing_often")
+    assert (often.job_name, often.default_status) == ("vector_indexing", dg.DefaultScheduleStatus.RUNNING)
+    assert often.cron_schedule == "*/5 * * * *"
+    assert often.description
 
 
 @pytest.mark.parametrize("name", JOBS)

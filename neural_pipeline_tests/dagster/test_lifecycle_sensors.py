@@ -9,7 +9,7 @@ import pytest
 from neural_pipeline.automation.lifecycle import lifecycle_sensors, record_run
 from neural_pipeline.contracts.events import SourceEvent
 from neural_pipeline.store import batches
-from neural_pipeline.workflows.observation_capture import analysis
+from neural_pipeline.workflows.observation_capture import classifying
 from neural_pipeline.workflows.observation_capture.classification import Classification
 from neural_pipeline.workflows.observation_capture.job import observation_capture
 from neural_pipeline_tests.building import source_event
@@ -51,14 +51,14 @@ def watch(site: Site) -> Watch:
 @pytest.fixture
 def during_classification(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], None]], None]:
     """Do something in the middle of a run."""
-    real = analysis.classify_by_rules
+    real = classifying.classify_by_rules
 
     def arrange(action: Callable[[], None]) -> None:
         def classify(event: SourceEvent) -> Classification:
             action()
             return real(event)
 
-        monkeypatch.setattr(analysis, "classify_by_rules", classify)
+        monkeypatch.setattr(classifying, "classify_by_rules", classify)
 
     return arrange
 

@@ -10,7 +10,7 @@ from neural_pipeline.automation.reconciler import reconcile
 from neural_pipeline.contracts.events import SourceEvent
 from neural_pipeline.store import batches
 from neural_pipeline.store.batches import Token
-from neural_pipeline.workflows.observation_capture import analysis
+from neural_pipeline.workflows.observation_capture import classifying
 from neural_pipeline.workflows.observation_capture.job import observation_capture
 from neural_pipeline.workflows.observation_capture.logic import Classification
 from neural_pipeline_tests.building import source_event
@@ -83,7 +83,7 @@ def test_the_run_that_a_sensor_asks_for_is_ended_by_dagster_soon_after_its_time(
 
 def test_a_run_at_work_keeps_its_lease_and_stops_with_its_end(site: Site, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("NEURAL_LEASE_SECONDS", "3")
-    real = analysis.classify_by_rules
+    real = classifying.classify_by_rules
     leases: list[Any] = []
 
     def dawdle(event: SourceEvent) -> Classification:
@@ -92,7 +92,7 @@ def test_a_run_at_work_keeps_its_lease_and_stops_with_its_end(site: Site, monkey
             time.sleep(1.5)
         return real(event)
 
-    monkeypatch.setattr(analysis, "classify_by_rules", dawdle)
+    monkeypatch.setattr(classifying, "classify_by_rules", dawdle)
     site.ingest(source_event("a"))
     assert site.launch().success
     assert leases[0] < leases[1]
@@ -103,14 +103,14 @@ def test_a_run_at_work_keeps_its_lease_and_stops_with_its_end(site: Site, monkey
 
 def test_a_run_that_hangs_gives_its_own_batch_up_when_its_time_is_over(site: Site, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("NEURAL_LEASE_SECONDS", "3")
-    real = analysis.classify_by_rules
+    real = classifying.classify_by_rules
 
     def hang(event: SourceEvent) -> Classification:
         site.execute("update event_batches set deadline_at = clock_timestamp() where state = 'running'")
         time.sleep(2.5)
         return real(event)
 
-    monkeypatch.setattr(analysis, "classify_by_rules", hang)
+    monkeypatch.setattr(classifying, "classify_by_rules", hang)
     site.ingest(source_event("a"))
     result = site.launch()
     assert "no longer belongs to run" in failure_of(result)

@@ -25,7 +25,8 @@ from neural_pipeline.resources import Pipeline
 from neural_pipeline.settings import Settings
 from neural_pipeline.store import batches
 from neural_pipeline.store.retention import Removed
-from neural_pipeline.workflows.observation_capture.job import batch_named, observation_capture
+from neural_pipeline.workflows.batch_work.tags import batch_named
+from neural_pipeline.workflows.observation_capture.job import observation_capture
 from neural_pipeline.workflows.retention import dagster_records
 from neural_pipeline.workflows.retention.dagster_records import DagsterRecords
 from neural_pipeline.workflows.retention.pruning import PruneRefused, Retention

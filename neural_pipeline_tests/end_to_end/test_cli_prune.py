@@ -13,7 +13,8 @@ from neural_pipeline.cli.main import run
 from neural_pipeline.postgres.target import DAGSTER_SCHEMA, resolve_database
 from neural_pipeline.settings import Settings
 from neural_pipeline.store.retention import Removed
-from neural_pipeline.workflows.observation_capture.job import batch_named, observation_capture
+from neural_pipeline.workflows.batch_work.tags import batch_named
+from neural_pipeline.workflows.observation_capture.job import observation_capture
 from neural_pipeline.workflows.retention.dagster_records import DagsterRecords, Unfinished
 from neural_pipeline.workflows.retention.pruning import Retention
 from neural_pipeline_tests.building import waiting

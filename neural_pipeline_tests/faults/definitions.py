@@ -14,7 +14,7 @@ from typing import Any
 from neural_pipeline import definitions
 from neural_pipeline.contracts.events import SourceEvent
 from neural_pipeline.store import outcomes
-from neural_pipeline.workflows.observation_capture import analysis, job
+from neural_pipeline.workflows.observation_capture import analysis, classifying, job
 from neural_pipeline.workflows.observation_capture.persist import Persistence
 from neural_pipeline_tests.faults.events import HANG, POISON
 
@@ -58,7 +58,7 @@ def _with_marked_titles(classify: Callable[[SourceEvent], Any]) -> Callable[[Sou
 OPS = {
     "load": (job, "with_events"),
     "gate": (job, "pass_gate"),
-    "classify": (analysis, "classify"),
+    "classify": (job, "classify_all"),
     "embed": (analysis, "embed"),
     "extract_entities": (analysis, "find_entities"),
     "resolve_actors": (job, "recall_authors"),
@@ -70,5 +70,5 @@ OPS = {
 
 for _op, (_place, _name) in OPS.items():
     _stoppable(_place, _name, _op)
-analysis.classify_by_rules = _with_marked_titles(analysis.classify_by_rules)
+classifying.classify_by_rules = _with_marked_titles(classifying.classify_by_rules)
 defs = definitions.defs

@@ -9,7 +9,8 @@ import dagster as dg
 
 from neural_pipeline.automation.lifecycle import lifecycle_sensors
 from neural_pipeline.definitions import defs
-from neural_pipeline.workflows.observation_capture.job import BATCH_TAG, observation_capture
+from neural_pipeline.workflows.batch_work.tags import BATCH_TAG
+from neural_pipeline.workflows.observation_capture.job import observation_capture
 from neural_pipeline_tests.faults.events import HANG, POISON
 from neural_pipeline_tests.faults.site import Site, kill, terminate_backends
 

@@ -116,7 +116,9 @@ _TWICE = {
       group by n.id having n.occurrence_count <> count(l.observation_id)""",
     "vectors of an observation": """
       select o.external_id as what from lightfast_workspace_neural_observations o
-      left join observation_vectors v on v.observation_id = o.id group by o.id having count(v.view) <> 3""",
+      left join (select * from observation_vectors union all select * from indexed_vectors) v
+        on v.observation_id = o.id
+      group by o.id having count(v.view) <> 3""",
     "rows of an execution": """
       select event_id::text as what from lightfast_workspace_workflow_runs group by event_id having count(*) > 1""",
     "durations of an execution": """

@@ -36,9 +36,11 @@ OF_BATCHES = (
     Guard(
         "a batch that no run has taken is asked for again",
         "automation/inbox.py",
-        "                batches.assign(connection, function_id=function_id, limits=pipeline.limits)\n"
+        "                batches.assign(connection, function_id=function_id, limits=pipeline.limits_of(function_id))\n"
         "            waiting = batches.open_batches(connection, function_id=function_id)\n",
-        "                waiting = batches.assign(connection, function_id=function_id, limits=pipeline.limits)\n",
+        "                waiting = batches.assign(\n"
+        "                    connection, function_id=function_id, limits=pipeline.limits_of(function_id)\n"
+        "                )\n",
         (
             "dagster/test_inbox_sensor.py::test_a_batch_that_no_run_has_taken_is_asked_for_again_and_nothing_else_happens",
         ),
@@ -76,8 +78,8 @@ OF_BATCHES = (
     ),
     Guard(
         "a write that was turned away is counted",
-        "workflows/observation_capture/job.py",
-        "            batches.count_stale_write(connection, loaded.token)\n",
+        "workflows/batch_work/ops.py",
+        "            batches.count_stale_write(connection, token)\n",
         "            pass\n",
         ("postgres/test_persistence_accidents.py::test_the_store_op_counts_the_write_that_the_fence_turned_away",),
     ),
@@ -90,7 +92,7 @@ OF_BATCHES = (
     ),
     Guard(
         "after an unanswered commit only the facts count",
-        "workflows/observation_capture/persist.py",
+        "workflows/batch_work/committing.py",
         "todo = [one for one in chunk if one.event.id in seen.unfinished]",
         "todo = list(chunk)",
         ("postgres/test_persistence_accidents.py::test_a_commit_that_went_unanswered_doubles_nothing",),
@@ -111,14 +113,14 @@ OF_BATCHES = (
     ),
     Guard(
         "one guilty event fails alone",
-        "workflows/observation_capture/persist.py",
+        "workflows/batch_work/committing.py",
         "            elif len(chunk) > 1:\n                size = len(chunk) // 2\n",
         "",
         ("postgres/test_persistence.py::test_one_guilty_event_fails_at_step_store_and_all_others_are_captured",),
     ),
     Guard(
         "a lost connection or a deadlock spends no attempt",
-        "workflows/observation_capture/persist.py",
+        "workflows/batch_work/committing.py",
         "for pause in (*_PATIENCE, None):",
         "for pause in (None,):",
         (

@@ -20,7 +20,7 @@ OF_LOSSES = (
     ),
     Guard(
         "what is refused is not tried again",
-        "workflows/observation_capture/persist.py",
+        "workflows/batch_work/committing.py",
         "if not isinstance(failure, Failure) or failure.rejected:",
         "if not isinstance(failure, Failure):",
         ("postgres/test_attempts.py::test_a_refused_event_fails_at_its_first_attempt",),

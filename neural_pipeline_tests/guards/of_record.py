@@ -38,7 +38,7 @@ OF_RECORD = (
     ),
     Guard(
         "putting an event off waits for the recorder",
-        "workflows/observation_capture/persist.py",
+        "workflows/batch_work/committing.py",
         "(batches.hold_alone if retries else batches.fence)(connection, self.token)",
         "batches.fence(connection, self.token)",
         ("postgres/test_attempts.py::test_putting_an_event_off_waits_for_a_recorder_at_work",),
@@ -74,7 +74,7 @@ OF_RECORD = (
     ),
     Guard(
         "a cancellation is not overwritten",
-        "workflows/observation_capture/persist.py",
+        "workflows/batch_work/committing.py",
         "        if seen.cancelled:\n            raise CancelledMeanwhile\n",
         "",
         (
@@ -85,7 +85,7 @@ OF_RECORD = (
     ),
     Guard(
         "work waits for a program that knows the schema",
-        "workflows/observation_capture/loading.py",
+        "workflows/batch_work/claiming.py",
         "if current_revision(connection) != SCHEMA_REVISION:",
         "if current_revision(connection) is None:",
         ("dagster/test_capture_faults.py::test_work_waits_for_a_program_that_knows_the_schema",),

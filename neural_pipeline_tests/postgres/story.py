@@ -10,9 +10,10 @@ from sqlalchemy import Engine, text
 
 from neural_pipeline.contracts.lifecycle import Cause
 from neural_pipeline.store.outcomes import FailedAttempt
+from neural_pipeline.workflows.batch_work.steps import Failure
 from neural_pipeline.workflows.observation_capture.persist import Persistence
 from neural_pipeline.workflows.observation_capture.verdicts import Decided, Examined
-from neural_pipeline.workflows.observation_capture.work import Failure, Filtered
+from neural_pipeline.workflows.observation_capture.work import Filtered
 from neural_pipeline_tests.building import column
 
 OBSERVED, FILTERED, STUMBLES, REJECTED = "observed", "filtered", "stumbles", "rejected"

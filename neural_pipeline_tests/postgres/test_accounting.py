@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Engine, create_engine, text
 from neural_pipeline.postgres.databases import create_database
 from neural_pipeline.postgres.server import server_url
 from neural_pipeline.sources.intake import Judgement
+from neural_pipeline.store.inbox import append
 from neural_pipeline_tests.building import (
     begun_batch,
     capture,
@@ -20,6 +21,7 @@ from neural_pipeline_tests.building import (
     waiting,
     workspaces,
 )
+from neural_pipeline_tests.debouncing import child
 
 RUNS = "lightfast_workspace_workflow_runs"
 OBSERVATIONS = "lightfast_workspace_neural_observations"
@@ -36,6 +38,7 @@ def world(server: Path, template: str) -> Iterator[Engine]:
         done = begun_batch(connection, waiting(connection, 3))
         take_in(connection, receipt("e-0"), receipt("refused", judgement=Judgement("invalid", reason="not JSON")))
         waiting(connection, 1, prefix="still-waits")
+        append(connection, [child("github:1", "overtaken"), child("github:1", "newer")])
         open_batch(connection, waiting(connection, 2, workspace_id="ws_open"))
         running = begun_batch(connection, waiting(connection, 2, workspace_id="ws_running"), run_id="run-2")
     capture(engine, done)
@@ -168,6 +171,21 @@ def test_a_running_row_whose_execution_waits_is_noticed(books: Connection) -> No
         where id = (select min(id) from lightfast_workspace_workflow_runs where status = 'queued')""")
     )
     assert unexplained(books) == {RUNNING: 1}
+
+
+STOOD_FOR = "a superseded execution has the newer one that stands for it"
+
+
+def test_an_execution_that_gave_way_to_nothing_is_noticed(books: Connection) -> None:
+    newer = "(select superseded_by from incoming_events where outcome = 'superseded')"
+    books.execute(text(f"delete from {RUNS} where event_id = {newer}"))
+    books.execute(text(f"delete from incoming_events where id = {newer}"))
+    assert unexplained(books) == {STOOD_FOR: 1}
+
+
+def test_a_link_to_another_run_than_the_one_that_stands_for_it_is_noticed(books: Connection) -> None:
+    books.execute(text(f"update {RUNS} set superseded_by = id where superseded_by is not null"))
+    assert unexplained(books) == {STOOD_FOR: 1}
 
 
 def test_a_summary_that_was_never_asked_for_is_noticed(books: Connection) -> None:

@@ -11,9 +11,9 @@ from neural_pipeline.store import batches, lifecycle, outcomes
 from neural_pipeline.store.batches import Token
 from neural_pipeline.store.outcomes import FailedAttempt, Retry
 from neural_pipeline.store.summaries import unexplained
-from neural_pipeline.workflows.observation_capture.persist import Report
+from neural_pipeline.workflows.batch_work.committing import Report
+from neural_pipeline.workflows.batch_work.steps import Failure
 from neural_pipeline.workflows.observation_capture.verdicts import Examined
-from neural_pipeline.workflows.observation_capture.work import Failure
 from neural_pipeline_tests.building import (
     CAPTURE,
     LIMITS,

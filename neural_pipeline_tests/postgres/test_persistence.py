@@ -9,8 +9,9 @@ from sqlalchemy import Connection, Engine, text
 from neural_pipeline.contracts.events import SourceEvent
 from neural_pipeline.contracts.workflows import CaptureFiltered
 from neural_pipeline.store.outcomes import Outcome, keep_outcomes
+from neural_pipeline.workflows.batch_work.steps import Failure
 from neural_pipeline.workflows.observation_capture.verdicts import Examined, Findings
-from neural_pipeline.workflows.observation_capture.work import Failure, Filtered
+from neural_pipeline.workflows.observation_capture.work import Filtered
 from neural_pipeline_tests.building import (
     accepted,
     begun_batch,

@@ -15,6 +15,7 @@ from neural_pipeline.store import batches
 from neural_pipeline.store.batches import BatchLost, Token
 from neural_pipeline.store.capture_inputs import known_source_ids
 from neural_pipeline.store.settlement import RunEnd
+from neural_pipeline.workflows.batch_work.claiming import Claim
 from neural_pipeline.workflows.observation_capture.job import DecidedBatch, store
 from neural_pipeline.workflows.observation_capture.loading import Loaded
 from neural_pipeline.workflows.observation_capture.verdicts import Decisions
@@ -177,7 +178,7 @@ def test_the_store_op_counts_the_write_that_the_fence_turned_away(
     token, seen = ready(engine, 2)
     with engine.begin() as connection:
         end_run(connection, token, RunEnd.FAILURE)
-    loaded = Loaded(token, [item.event for item in seen], {}, float("inf"))
+    loaded = Loaded(Claim(token, float("inf")), tuple(item.event for item in seen))
     batch = DecidedBatch(loaded, Decisions(seen, decided(seen), {}))
     with pytest.raises(dg.Failure, match="no longer belongs to run run-1"):
         store(dg.build_op_context(), batch=batch, pipeline=Pipeline())

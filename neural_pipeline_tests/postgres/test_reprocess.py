@@ -1,5 +1,6 @@
 """Reprocessing: a capture that is asked to replaces the observation of its event, and nothing is left of the old."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,9 @@ from sqlalchemy import Connection, Engine, text
 from neural_pipeline.contracts.memory import Entity
 from neural_pipeline.store.batches import Token
 from neural_pipeline.store.summaries import unexplained
+from neural_pipeline.workflows.batch_work.steps import Failure
 from neural_pipeline.workflows.observation_capture.verdicts import Examined, Findings
-from neural_pipeline.workflows.observation_capture.work import Failure, Filtered
+from neural_pipeline.workflows.observation_capture.work import Filtered
 from neural_pipeline_tests.building import (
     accepted,
     begun_batch,
@@ -103,7 +105,7 @@ def test_the_observation_is_replaced_and_stays_in_its_cluster(engine: Engine, wo
     [new] = asked_anew(engine, old)
     # As different as can be: on its own it would begin another cluster.
     found = findings(BOB)
-    other = Findings(found.significance, found.classification, ("search",), (BOB,), -np.ones((3, 8), np.float32), "new")
+    other = replace(found, topics=("search",), entities=(BOB,), vectors=-np.ones((3, 8), np.float32), embedded_by="new")
     assert work_off(engine, other, ids=[new]) == {"captured": 1}
     [after] = rows(engine, OBSERVATION, id="a")
     assert after["id"] != before["id"]

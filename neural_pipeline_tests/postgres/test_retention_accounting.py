@@ -39,6 +39,7 @@ TIMES = {
     "raw_payloads": "received_at",
     "event_batches": "closed_at",
     "lightfast_workspace_operations_metrics": "timestamp",
+    "model_calls": "called_at",
 }
 UNFINISHED = """
 select (to_jsonb(e) - 'parent_event_id')::text from incoming_events e left join event_batches b on b.id = e.batch_id

@@ -8,14 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neural_pipeline.contracts.memory import Cluster, Vector
+from neural_pipeline.contracts.events import Source
+from neural_pipeline.contracts.memory import Cluster, Entity, Vector
 from neural_pipeline.workflows.observation_capture.clusters import (
     ClusterRules,
     ClusterSet,
     Newcomer,
     affinity,
+    compared_entities,
     place,
 )
+from neural_pipeline_tests.building import source_event
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 RULES = ClusterRules()
@@ -41,6 +44,7 @@ def cluster(external_id: str = "c", **changes: object) -> Cluster:
         first_at=NOON,
         last_at=NOON,
         centroid=vector(*TEXT),
+        centroid_model="m",
     )
     return replace(plain, **changes)
 
@@ -48,12 +52,13 @@ def cluster(external_id: str = "c", **changes: object) -> Cluster:
 def newcomer(**changes: object) -> Newcomer:
     plain = Newcomer(
         external_id="new",
-        title="[PR Opened] Fix the checkout",
+        label="Fix the checkout",
         topics=("github", "fix"),
         entities=(),
         actor=None,
         occurred_at=NOON,
         vector=vector(*UNLIKE),
+        embedded_by="m",
     )
     return replace(plain, **changes)
 
@@ -113,11 +118,18 @@ def test_nobody_is_not_the_same_actor_as_nobody():
     assert affinity(newcomer(actor=None), cluster(actors=())) == 10
 
 
-def test_vectors_of_another_model_are_not_compared_and_do_not_move_the_centroid():
-    other = newcomer(vector=vector(1.0, length=3), actor="github:7", entities=("engineer:@ada", "project:#1"))
-    assert affinity(other, cluster()) == 60
-    joined = place(other, ClusterSet([cluster()]), RULES).cluster
-    assert joined.count == 2
+@pytest.mark.parametrize(
+    ("embedded_by", "centroid_model", "length"), [("other", "m", 6), ("other", "m", 3), ("m", "m", 3), ("m", None, 6)]
+)
+def test_vectors_of_another_model_are_not_compared_and_do_not_move_the_centroid(
+    embedded_by: str, centroid_model: str | None, length: int
+):
+    of_m = cluster(centroid_model=centroid_model)
+    same = {"actor": "github:7", "entities": ("engineer:@ada", "project:#1")}
+    other = newcomer(vector=vector(1.0, length=length), embedded_by=embedded_by, **same)
+    assert affinity(other, of_m) == 60
+    joined = place(other, ClusterSet([of_m]), RULES).cluster
+    assert (joined.count, joined.centroid_model) == (2, centroid_model)
     assert np.array_equal(joined.centroid, vector(*TEXT))
 
 
@@ -150,20 +162,32 @@ def test_a_cluster_begun_by_an_observation_is_its_picture():
     assert (begun.keywords, begun.entities, begun.actors) == (("github", "fix"), ("project:#2",), ("github:8",))
     assert begun.first_at == begun.last_at == NOON
     assert np.array_equal(begun.centroid, one.vector)
+    assert begun.centroid_model == "m"
+
+
+PUSH, DEPLOYED, OPENED, RAISED = (
+    ("github", kind) for kind in ("push", "deployment_ready", "pull-request.opened", "issue.opened")
+)
 
 
 @pytest.mark.parametrize(
-    ("title", "label"),
+    ("first", "second", "label"),
     [
-        ("[PR Opened] Fix the checkout", "Fix the checkout"),
-        ("[PR Opened] [WIP] Fix", "[WIP] Fix"),
-        ("Fix [a] b", "Fix [a] b"),
-        ("[PR Opened]  ", "[PR Opened]  "),
-        ("[PR Opened] " + "x" * 188, "x" * 100),
+        (PUSH, OPENED, "Newer"),
+        (DEPLOYED, PUSH, "Newer"),
+        (DEPLOYED, RAISED, "Newer"),
+        (OPENED, RAISED, "Checkout"),
+        (RAISED, OPENED, "Checkout"),
+        (PUSH, PUSH, "Checkout"),
+        (OPENED, PUSH, "Checkout"),
+        (PUSH, DEPLOYED, "Checkout"),
     ],
 )
-def test_a_cluster_is_labelled_with_the_title_not_with_the_source(title: str, label: str):
-    assert place(newcomer(title=title), ClusterSet(), RULES).cluster.label == label
+def test_a_cluster_takes_the_name_that_a_person_gave_it_and_keeps_it(
+    first: tuple[str, ...], second: tuple[str, ...], label: str
+):
+    one = newcomer(label="Newer", topics=second, vector=vector(*TEXT), actor="github:7")
+    assert place(one, ClusterSet([cluster(keywords=first)]), RULES).cluster.label == label
 
 
 def test_the_best_refusal_is_told_when_a_cluster_begins():
@@ -255,6 +279,20 @@ def test_an_event_within_a_cluster_is_near_it_however_long_it_lasted():
     assert ClusterSet([lasting]).near(NOON - timedelta(days=150), RULES) == [lasting]
 
 
+def test_of_many_clusters_those_that_share_the_most_entities_are_compared():
+    busy = [cluster(str(n), entities=("project:#9",), last_at=NOON + timedelta(minutes=n)) for n in range(10)]
+    long_ago = NOON - timedelta(days=3)
+    own = cluster("own", entities=("project:#1", "project:#2"), first_at=long_ago, last_at=long_ago)
+    half = replace(own, external_id="half", entities=("project:#2", "project:#3"))
+    clusters = ClusterSet([*busy, half, own])
+    one = newcomer(vector=vector(*TEXT), entities=("project:#1", "project:#2"))
+    assert place(one, clusters, RULES).cluster.external_id == "own"
+    near = clusters.near(NOON, ClusterRules(candidates=3), entities=one.entities)
+    assert [found.external_id for found in near] == ["own", "half", "9"]
+    clusters.put(replace(own, entities=("project:#4",)))
+    assert clusters.near(NOON, ClusterRules(candidates=1), entities=("project:#1",)) == [busy[9]]
+
+
 def test_no_more_candidates_are_compared_than_the_rules_allow():
     nearer = [cluster(str(n), centroid=vector(*UNLIKE), last_at=NOON + timedelta(minutes=n)) for n in range(3)]
     best = cluster("best", first_at=NOON - timedelta(hours=2), last_at=NOON - timedelta(minutes=1))
@@ -273,7 +311,9 @@ HOURS = st.integers(-400, 400).map(lambda hours: NOON + timedelta(hours=hours))
 SPANS = st.tuples(st.integers(0, 30), HOURS, HOURS).map(lambda t: (str(t[0]), min(t[1:]), max(t[1:])))
 
 
-def brute_force(states: dict[str, Cluster], moment: datetime, rules: ClusterRules) -> list[str]:
+def brute_force(
+    states: dict[str, Cluster], moment: datetime, rules: ClusterRules, entities: frozenset[str]
+) -> list[str]:
     def distance(one: Cluster) -> timedelta:
         return max(one.first_at - moment, moment - one.last_at, timedelta())
 
@@ -281,18 +321,54 @@ def brute_force(states: dict[str, Cluster], moment: datetime, rules: ClusterRule
     near.sort(key=lambda one: one.external_id)
     near.sort(key=lambda one: one.last_at, reverse=True)
     near.sort(key=distance)
+    near.sort(key=lambda one: len(entities & set(one.entities)), reverse=True)
     return [one.external_id for one in near[: rules.candidates]]
 
 
-@given(st.lists(SPANS, max_size=60), HOURS, st.integers(1, 12), st.integers(1, 12))
+NAMED = st.frozensets(st.sampled_from(["project:#1", "project:#2", "definition:a.py"]))
+
+
+@given(st.lists(st.tuples(SPANS, NAMED), max_size=60), HOURS, st.integers(1, 12), st.integers(1, 12), NAMED)
 def test_near_finds_what_a_search_through_all_clusters_finds(
-    spans: list[tuple[str, datetime, datetime]], moment: datetime, days: int, candidates: int
+    spans: list[tuple[tuple[str, datetime, datetime], frozenset[str]]],
+    moment: datetime,
+    days: int,
+    candidates: int,
+    entities: frozenset[str],
 ):
     clusters, states = ClusterSet(), dict[str, Cluster]()
-    for external_id, first, last in spans:
-        states[external_id] = cluster(external_id, first_at=first, last_at=last)
+    for (external_id, first, last), named in spans:
+        states[external_id] = cluster(external_id, first_at=first, last_at=last, entities=tuple(named))
         clusters.put(states[external_id])
     rules = ClusterRules(lookback=timedelta(days=days), candidates=candidates)
-    found = clusters.near(moment, rules)
-    assert [one.external_id for one in found] == brute_force(states, moment, rules)
+    found = clusters.near(moment, rules, entities=entities)
+    assert [one.external_id for one in found] == brute_force(states, moment, rules, entities)
     assert all(one is states[one.external_id] for one in found)
+
+
+def named(*entities: str) -> list[Entity]:
+    return [Entity(*entity.split(":", 1), None, 0.9, "") for entity in entities]
+
+
+def test_an_event_that_names_numbers_is_compared_by_these_alone():
+    entities = named("project:#12", "engineer:@ada", "project:PAY-1", "reference:branch:main", "config:A_B")
+    assert compared_entities(source_event(), entities) == ("project:#12", "project:PAY-1")
+
+
+def test_an_event_without_numbers_is_compared_by_all_it_names():
+    assert compared_entities(source_event(), named("engineer:@ada", "config:A_B")) == ("engineer:@ada", "config:A_B")
+    assert compared_entities(source_event(), ()) == ()
+
+
+def test_a_commit_without_numbers_is_compared_by_its_files():
+    files = [f"src/{n}.py" for n in range(30)]
+    commit = source_event(source=Source.GIT, source_type="push", metadata={"files": files})
+    unnamed = named("reference:abc1234", "reference:branch:main")
+    assert compared_entities(commit, unnamed) == tuple(f"definition:src/{n}.py" for n in range(20))
+    assert compared_entities(commit, named("project:#1")) == ("project:#1",)
+    merge = source_event(source=Source.GIT, metadata={"files": []})
+    assert compared_entities(merge, unnamed) == ("reference:abc1234", "reference:branch:main")
+
+
+def test_only_git_history_is_believed_to_list_its_files():
+    assert compared_entities(source_event(metadata={"files": ["a.py"]}), named("config:A_B")) == ("config:A_B",)

@@ -87,12 +87,17 @@ OUTPUTS: list[tuple[FunctionId, Json]] = [
         FunctionId.PROFILE_UPDATE,
         {"status": "success", "actorId": "github:1", "observationCount": 3, "isNewProfile": True},
     ),
+    (FunctionId.PROFILE_UPDATE, {"status": "skipped", "actorId": "github:1", "reason": "superseded"}),
     (FunctionId.PROFILE_UPDATE, {**FAILED, "actorId": "github:1"}),
     (
         FunctionId.CLUSTER_SUMMARY,
         {"status": "success", "clusterId": "12", "summaryGenerated": True, "keyTopics": ["auth"]},
     ),
     (FunctionId.CLUSTER_SUMMARY, {"status": "skipped", "clusterId": "12", "reason": "no_observations"}),
+    (
+        FunctionId.CLUSTER_SUMMARY,
+        {"status": "skipped", "clusterId": "12", "reason": "budget_exhausted", "detail": "1000 of 1000 tokens"},
+    ),
     (FunctionId.CLUSTER_SUMMARY, {**FAILED, "clusterId": "12"}),
     (
         FunctionId.LLM_ENTITY_EXTRACTION,
@@ -102,9 +107,13 @@ OUTPUTS: list[tuple[FunctionId, Json]] = [
         FunctionId.LLM_ENTITY_EXTRACTION,
         {"status": "skipped", "observationId": "o1", "reason": "observation_not_found"},
     ),
+    (
+        FunctionId.LLM_ENTITY_EXTRACTION,
+        {"status": "skipped", "observationId": "o1", "reason": "budget_exhausted", "detail": "1000 of 1000 tokens"},
+    ),
     (FunctionId.LLM_ENTITY_EXTRACTION, {**FAILED, "observationId": "o1"}),
 ]
-OPTIONAL = {"step", "keyTopics"}
+OPTIONAL = {"step", "keyTopics", "detail"}
 OPTIONAL_HERE = {
     ("sync.orchestrator", None, "syncParams"),
     ("neural.observation.capture", "filtered", "significanceScore"),
@@ -112,12 +121,17 @@ OPTIONAL_HERE = {
 }
 ALTERNATIVES = [
     (FunctionId.OBSERVATION_CAPTURE, "filtered", ["duplicate", "event_not_allowed", "below_threshold"]),
+    (FunctionId.PROFILE_UPDATE, "skipped", ["no_observations", "superseded"]),
     (
         FunctionId.CLUSTER_SUMMARY,
         "skipped",
-        ["below_threshold", "summary_recent", "cluster_not_found", "no_observations"],
+        ["below_threshold", "summary_recent", "cluster_not_found", "no_observations", "budget_exhausted", "superseded"],
     ),
-    (FunctionId.LLM_ENTITY_EXTRACTION, "skipped", ["observation_not_found", "content_too_short"]),
+    (
+        FunctionId.LLM_ENTITY_EXTRACTION,
+        "skipped",
+        ["observation_not_found", "content_too_short", "budget_exhausted", "superseded"],
+    ),
 ]
 
 

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from neural_pipeline.contracts.events import Source
+from neural_pipeline.workflows.batch_work.steps import Failure
 from neural_pipeline.workflows.observation_capture.gate import UNREADABLE, Gated, GateKnowledge, Thresholds, gate
 from neural_pipeline.workflows.observation_capture.logic import Subscription
-from neural_pipeline.workflows.observation_capture.work import CaptureEvent, Failure, Filtered
+from neural_pipeline.workflows.observation_capture.work import CaptureEvent, Filtered
 from neural_pipeline_tests.building import source_event
 
 NOTHING = GateKnowledge(frozenset(), {}, {})

@@ -9,11 +9,13 @@ from neural_pipeline.contracts.batching import Limits
 from neural_pipeline.contracts.lifecycle import Trigger
 from neural_pipeline.store.batches import WorkspaceHeld
 from neural_pipeline.store.intake import Channel
-from neural_pipeline.workflows.observation_capture.intake import Door, batch_of_due_events, batch_of_raw_events
+from neural_pipeline.workflows.batch_work.claiming import Terms, batch_of_due_events
+from neural_pipeline.workflows.observation_capture.intake import FUNCTION, Door, batch_of_raw_events
 from neural_pipeline_tests.building import NOON, column, one, source_event, waiting
 
 LAUNCHPAD = Channel("launchpad", Trigger.MANUAL, "grace")
 LIMITS = Limits(max_events=10, max_bytes=10_000_000, max_open=2)
+TERMS = Terms(FUNCTION, LIMITS, working=1, timeout=1, lease=1, pause=1)
 EVENT = source_event("typed").to_json()
 
 
@@ -77,25 +79,25 @@ def test_nothing_is_taken_in_for_a_workspace_that_is_held(connection: Connection
 @pytest.mark.usefixtures("workspace")
 def test_what_is_due_is_put_on_a_batch_within_the_limits(connection: Connection):
     waiting(connection, 12)
-    batch_id = batch_of_due_events(connection, workspace_id=None, limits=LIMITS)
+    batch_id = batch_of_due_events(connection, None, TERMS)
     batch = one(connection, "select * from event_batches")
     assert (batch["id"], batch["events"], batch["trigger"]) == (batch_id, 10, "manual")
 
 
 @pytest.mark.usefixtures("workspace")
 def test_where_nothing_is_due_there_is_no_batch(connection: Connection):
-    assert batch_of_due_events(connection, workspace_id=None, limits=LIMITS) is None
-    assert batch_of_due_events(connection, workspace_id="ws_test", limits=LIMITS) is None
+    assert batch_of_due_events(connection, None, TERMS) is None
+    assert batch_of_due_events(connection, "ws_test", TERMS) is None
 
 
 @pytest.mark.usefixtures("workspace")
 def test_a_held_workspace_is_refused_by_name_and_passed_by_otherwise(connection: Connection):
     waiting(connection, 1)
-    batch_of_due_events(connection, workspace_id="ws_test", limits=LIMITS)
+    batch_of_due_events(connection, "ws_test", TERMS)
     waiting(connection, 1, prefix="later")
-    assert batch_of_due_events(connection, workspace_id=None, limits=LIMITS) is None
+    assert batch_of_due_events(connection, None, TERMS) is None
     with pytest.raises(WorkspaceHeld, match="ws_test"):
-        batch_of_due_events(connection, workspace_id="ws_test", limits=LIMITS)
+        batch_of_due_events(connection, "ws_test", TERMS)
 
 
 @pytest.mark.usefixtures("workspace")

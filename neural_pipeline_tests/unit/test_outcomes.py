@@ -10,10 +10,12 @@ from neural_pipeline.contracts.incoming import ExtractionPayload, ProfilePayload
 from neural_pipeline.contracts.lifecycle import Cause
 from neural_pipeline.contracts.memory import Entity, NewObservation
 from neural_pipeline.contracts.metrics import parse_metric
+from neural_pipeline.workflows.batch_work.committing import cause_of
+from neural_pipeline.workflows.batch_work.steps import Failure
 from neural_pipeline.workflows.observation_capture.clusters import ClusterRules
-from neural_pipeline.workflows.observation_capture.outcomes import cause_of, children_of, metrics_of, output_of
+from neural_pipeline.workflows.observation_capture.outcomes import ChildRules, children_of, metrics_of, output_of
 from neural_pipeline.workflows.observation_capture.verdicts import Decided, Examined, Memory, decide
-from neural_pipeline.workflows.observation_capture.work import CaptureEvent, Failure, Filtered
+from neural_pipeline.workflows.observation_capture.work import CaptureEvent, Filtered
 from neural_pipeline_tests.building import findings, source_event
 
 ADA = Actor(id="7", name="ada")
@@ -164,7 +166,7 @@ def test_a_failure_has_no_metric_of_its_own():
 
 def test_an_observation_asks_for_profile_summary_and_extraction():
     one = observed(actor=ADA, body="x" * 201)
-    assert list(children_of(one, cluster_id=9)) == [
+    assert list(children_of(one, cluster_id=9, rules=ChildRules())) == [
         ProfilePayload(actor_id="github:7", observation_id=one.external_id, source_actor=ADA),
         SummaryPayload(cluster_id="9", observation_count=1),
         ExtractionPayload(observation_id=one.external_id, content_length=201),
@@ -172,7 +174,7 @@ def test_an_observation_asks_for_profile_summary_and_extraction():
 
 
 def test_no_profile_is_asked_for_without_an_actor_and_no_model_for_a_short_text():
-    [child] = children_of(observed(actor=None, body="x" * 200), cluster_id=9)
+    [child] = children_of(observed(actor=None, body="x" * 200), cluster_id=9, rules=ChildRules())
     assert isinstance(child, SummaryPayload)
 
 
@@ -181,7 +183,7 @@ def test_a_summary_is_asked_for_with_the_real_size_of_the_cluster():
     sizes = [
         child.observation_count
         for source_id in "abc"
-        for child in children_of(observed(memory=memory, source_id=source_id), cluster_id=9)
+        for child in children_of(observed(memory=memory, source_id=source_id), cluster_id=9, rules=ChildRules())
         if isinstance(child, SummaryPayload)
     ]
     assert sizes == [1, 2, 3]

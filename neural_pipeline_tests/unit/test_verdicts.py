@@ -6,10 +6,11 @@ import numpy as np
 
 from neural_pipeline.contracts.events import Actor, Reference, Source
 from neural_pipeline.contracts.memory import CommitAuthor, NewObservation
+from neural_pipeline.workflows.batch_work.steps import Failure
 from neural_pipeline.workflows.observation_capture.clusters import ClusterRules
 from neural_pipeline.workflows.observation_capture.identity import external_id
 from neural_pipeline.workflows.observation_capture.verdicts import Examined, Memory, decide
-from neural_pipeline.workflows.observation_capture.work import CaptureEvent, Failure, Filtered
+from neural_pipeline.workflows.observation_capture.work import CaptureEvent, Filtered
 from neural_pipeline_tests.building import findings, source_event
 
 DUPLICATE = Filtered("duplicate")

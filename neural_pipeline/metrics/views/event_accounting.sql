@@ -66,6 +66,13 @@ join lightfast_workspace_workflow_runs r on r.event_id = e.id
 left join event_batches b on b.id = e.batch_id
 where e.outcome is not null or r.status not in ('queued', 'running')
 union all
+select 'a superseded execution has the newer one that stands for it', count(*), count(s.id),
+  count(*) filter (where s.id is null or r.superseded_by is distinct from s.id)
+from incoming_events e
+left join lightfast_workspace_workflow_runs s on s.event_id = e.superseded_by
+left join lightfast_workspace_workflow_runs r on r.event_id = e.id
+where e.outcome = 'superseded'
+union all
 select 'a running workflow run is worked on by a running batch', count(*), count(b.id),
   count(*) filter (where b.id is null or e.begun_at is null)
 from lightfast_workspace_workflow_runs r

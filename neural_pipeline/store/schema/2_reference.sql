@@ -169,6 +169,8 @@ create index obs_embedding_summary_idx on lightfast_workspace_neural_observation
 create index obs_references_idx on lightfast_workspace_neural_observations using gin (source_references jsonb_path_ops);
 create index obs_event_idx on lightfast_workspace_neural_observations (event_id) where event_id is not null;
 create index obs_actor_idx on lightfast_workspace_neural_observations (workspace_id, canonical_actor_id, occurred_at);
+create index obs_actor_name_idx
+  on lightfast_workspace_neural_observations (workspace_id, lower(actor ->> 'name'), occurred_at);
 
 create table lightfast_workspace_neural_entities (
   id bigint generated always as identity primary key,
@@ -192,6 +194,7 @@ create unique index entity_workspace_category_key_idx
   on lightfast_workspace_neural_entities (workspace_id, category, lower(key));
 create index entity_workspace_category_idx on lightfast_workspace_neural_entities (workspace_id, category);
 create index entity_workspace_key_idx on lightfast_workspace_neural_entities (workspace_id, key);
+create index entity_workspace_lower_key_idx on lightfast_workspace_neural_entities (workspace_id, lower(key));
 create index entity_workspace_last_seen_idx on lightfast_workspace_neural_entities (workspace_id, last_seen_at);
 create index entity_source_observation_idx on lightfast_workspace_neural_entities (source_observation_id);
 
@@ -244,6 +247,7 @@ create unique index actor_profile_external_id_idx on lightfast_workspace_actor_p
 create unique index actor_profile_unique_idx on lightfast_workspace_actor_profiles (workspace_id, actor_id);
 create index actor_profile_workspace_idx on lightfast_workspace_actor_profiles (workspace_id);
 create index actor_profile_last_active_idx on lightfast_workspace_actor_profiles (workspace_id, last_active_at);
+create index actor_profile_name_idx on lightfast_workspace_actor_profiles (workspace_id, lower(display_name));
 
 create table lightfast_org_actor_identities (
   id bigint generated always as identity primary key,
@@ -264,6 +268,7 @@ create unique index org_actor_identity_unique_idx on lightfast_org_actor_identit
 create index org_actor_identity_canonical_idx on lightfast_org_actor_identities (clerk_org_id, canonical_actor_id);
 create index org_actor_identity_clerk_user_idx on lightfast_org_actor_identities (clerk_org_id, clerk_user_id);
 create index org_actor_identity_username_idx on lightfast_org_actor_identities (clerk_org_id, source_username);
+create index org_actor_identity_login_idx on lightfast_org_actor_identities (clerk_org_id, lower(source_username));
 
 create table lightfast_workspace_webhook_payloads (
   id bigint generated always as identity primary key,

@@ -82,6 +82,7 @@ create index incoming_event_parent_idx on incoming_events (parent_event_id) wher
 create index incoming_event_ended_idx on incoming_events (outcome_at, id) where outcome is not null;
 create index incoming_event_unpruned_idx on incoming_events (outcome_at, id)
   where outcome is not null and pruned_at is null;
+create index incoming_event_superseded_idx on incoming_events (superseded_by) where superseded_by is not null;
 create unique index incoming_event_debounce_idx on incoming_events (workspace_id, function_id, debounce_key)
   where debounce_key is not null and batch_id is null and outcome is null;
 
@@ -165,7 +166,8 @@ create table observation_vectors (
   embedding vector not null,
   primary key (observation_id, view)
 );
-create index observation_vector_workspace_idx on observation_vectors (workspace_id, model, view);
+-- Search compares the summary: only its rows are looked for, and moved into the indexed part.
+create index observation_vector_tail_idx on observation_vectors (workspace_id, model) where view = 'summary';
 
 -- The indexed part of the vectors, filled in bulk: an index for approximate search per model and view is made with it.
 create table indexed_vectors (
@@ -197,7 +199,15 @@ create table model_calls (
   called_at timestamptz not null default clock_timestamp()
 );
 create index model_call_day_idx on model_calls (day);
+create index model_call_called_idx on model_calls (called_at, id);
 create index model_call_event_idx on model_calls (event_id) where event_id is not null;
+
+-- What the calls of a day (UTC) have used or hold reserved: the sum of model_calls, so that a reservation need not add
+-- up the day, and the row that reservations wait for one another at.
+create table model_days (
+  day date primary key,
+  tokens bigint not null
+);
 
 -- What a model has answered for an event, kept before the event is stored: a lost run does not pay twice.
 create table model_answers (
@@ -244,6 +254,7 @@ create trigger run_finished_is_final before update on lightfast_workspace_workfl
 
 -- Tables that change with every event: statistics and dead rows must not wait for a fifth of the table.
 alter table incoming_events set (autovacuum_analyze_scale_factor = 0.02, autovacuum_vacuum_scale_factor = 0.05);
+alter table observation_vectors set (autovacuum_analyze_scale_factor = 0.02, autovacuum_vacuum_scale_factor = 0.05);
 alter table event_batches set (autovacuum_analyze_scale_factor = 0.02, autovacuum_vacuum_scale_factor = 0.05);
 alter table batch_workspaces set (autovacuum_analyze_scale_factor = 0.02, autovacuum_vacuum_scale_factor = 0.05);
 alter table lightfast_workspace_workflow_runs

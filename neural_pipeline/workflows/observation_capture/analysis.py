@@ -1,79 +1,61 @@
 """The parallel steps over the events that passed the gate, and joining what they found. Pure, but for the embedder."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import perf_counter
 
-from neural_pipeline.contracts.events import SourceEvent
 from neural_pipeline.contracts.memory import Entity, Vector
 from neural_pipeline.models.embedder import Embedder
+from neural_pipeline.models.language import ModelFailed
+from neural_pipeline.workflows.batch_work.questions import failure_of_model
+from neural_pipeline.workflows.batch_work.steps import Failure, Step, each
+from neural_pipeline.workflows.observation_capture.classifying import Classifications
 from neural_pipeline.workflows.observation_capture.gate import Gated
 from neural_pipeline.workflows.observation_capture.logic import (
-    Classification,
-    classify_by_rules,
     extract_entities,
-    topics_of,
     views_of,
 )
 from neural_pipeline.workflows.observation_capture.verdicts import Examined, Findings
-from neural_pipeline.workflows.observation_capture.work import CaptureEvent, Failure, Step, each
+from neural_pipeline.workflows.observation_capture.work import CaptureEvent
 
+EMBED = "embed"
 VIEWS_PER_EVENT = 3
 _SLICE = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Classified:
-    """The categories of an event and the topics that follow from them."""
-
-    classification: Classification
-    topics: tuple[str, ...]
-
-
-class Classifications(Step[Classified]):
-    """The categories and topics of each event."""
-
-
 class Embeddings(Step[Vector]):
-    """Three unit vectors of each event, shape (3, dimension)."""
+    """Three unit vectors of each event, shape (3, dimension), and the embedder they are of, by event id."""
+
+    embedded_by: dict[int, str] = field(default_factory=dict[int, str])
 
 
 class Extractions(Step[tuple[Entity, ...]]):
     """The entities of each event."""
 
 
-def classify(events: Sequence[CaptureEvent]) -> Classifications:
-    """Classify each event by rules."""
-    result = Classifications.empty()
-    each("classify", events, _classified, into=result)
-    return result
-
-
-def _classified(event: SourceEvent) -> Classified:
-    classification = classify_by_rules(event)
-    return Classified(classification, topics_of(event, classification))
-
-
 def find_entities(events: Sequence[CaptureEvent]) -> Extractions:
     """Extract the entities of each event."""
     result = Extractions.empty()
-    each("extract_entities", events, extract_entities, into=result)
+    each("extract_entities", events, lambda event: extract_entities(event.source_event), into=result)
     return result
 
 
-def embed(events: Sequence[CaptureEvent], embedder: Embedder) -> Embeddings:
+def embed(events: Sequence[CaptureEvent], embedder: Embedder, *, into: Embeddings) -> None:
     """Embed title, content and summary of each event, many at once.
 
-    Where a slice fails, its events are embedded one by one, so that the guilty one fails alone.
+    Where a slice fails, its events are embedded one by one, so that the guilty one fails alone; but not where it was
+    the model that failed: asking it hundreds of times more would not help.
     """
-    result = Embeddings.empty()
     for start in range(0, len(events), _SLICE):
         part = events[start : start + _SLICE]
         try:
-            _embed_together(part, embedder, into=result)
+            _embed_together(part, embedder, into=into)
+        except ModelFailed as failed:
+            into.failures.update({event.id: failure_of_model(failed, step=EMBED) for event in part})
         except Exception:
-            each("embed", part, lambda event: embedder.embed(views_of(event)), into=result)
-    return result
+            each(EMBED, part, lambda event: embedder.embed(views_of(event.source_event)), into=into)
+    into.embedded_by.update({event.id: embedder.name for event in events})
 
 
 def _embed_together(events: Sequence[CaptureEvent], embedder: Embedder, *, into: Embeddings) -> None:
@@ -86,12 +68,11 @@ def _embed_together(events: Sequence[CaptureEvent], embedder: Embedder, *, into:
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """What the parallel steps found, and the name of the embedder whose vectors these are."""
+    """What the parallel steps found."""
 
     classified: Classifications
     embedded: Embeddings
     entities: Extractions
-    embedded_by: str
 
     def seconds(self, gated: Gated) -> dict[int, float]:
         """Return the seconds of work on each event so far."""
@@ -100,9 +81,14 @@ class Analysis:
 
 
 def examine(gated: Gated, analysis: Analysis) -> list[Examined]:
-    """Join, for every event of the batch in order, what was found out about it, or why nothing was."""
+    """Join, for every event of the batch in order, what was found out about it, or why nothing was.
+
+    Events that there was no time for are left out.
+    """
     return [
-        Examined(event, gated.stopped.get(event.id) or _joined(event.id, gated, analysis)) for event in gated.events
+        Examined(event, gated.stopped.get(event.id) or _joined(event.id, gated, analysis))
+        for event in gated.events
+        if event.id not in analysis.classified.unasked
     ]
 
 
@@ -114,8 +100,11 @@ def _joined(event_id: int, gated: Gated, analysis: Analysis) -> Findings | Failu
     return Findings(
         significance=gated.passed[event_id],
         classification=classified.classification,
+        classified_by=classified.classified_by,
+        classification_note=classified.note,
+        is_fallback=classified.is_fallback,
         topics=classified.topics,
         entities=analysis.entities.found[event_id],
         vectors=analysis.embedded.found[event_id],
-        embedded_by=analysis.embedded_by,
+        embedded_by=analysis.embedded.embedded_by[event_id],
     )

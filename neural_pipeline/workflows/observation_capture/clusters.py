@@ -4,18 +4,21 @@ The formulas are those of spec 3.11 with D-15 to D-18 fixed: distance in time is
 with its own centroid, candidates are near the event rather than near today, and a cluster's picture keeps moving.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import numpy as np
+from numpy.typing import NDArray
 
-from neural_pipeline.contracts.memory import Cluster, Vector
+from neural_pipeline.contracts.events import Source, SourceEvent
+from neural_pipeline.contracts.memory import Cluster, Entity, Vector
+from neural_pipeline.workflows.observation_capture.labels import prominence
 
 MAX_ENTITIES = 20
 MAX_ACTORS = 10
 MAX_KEYWORDS = 20
-MAX_LABEL = 100
+_ID_LENGTH = 21
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +35,13 @@ class Newcomer:
     """What of an observation decides on its cluster; `entities` are `category:key`, `vector` is its content vector."""
 
     external_id: str
-    title: str
+    label: str
     topics: tuple[str, ...]
     entities: tuple[str, ...]
     actor: str | None
     occurred_at: datetime
     vector: Vector
+    embedded_by: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,12 +55,14 @@ class Placement:
 
 
 class ClusterSet:
-    """The open clusters of one workspace, found by time: arrays, because every event of a batch asks."""
+    """The open clusters of one workspace, found by entity and time: indexed, because every event of a batch asks."""
 
     def __init__(self, clusters: Iterable[Cluster] = ()) -> None:
         self._clusters: list[Cluster] = []
         self._place: dict[str, int] = {}
         self._span = np.empty((0, 2))
+        self._names = np.empty(0, dtype=f"S{_ID_LENGTH}")
+        self._holders: dict[str, set[int]] = {}
         for cluster in clusters:
             self.put(cluster)
 
@@ -67,7 +73,13 @@ class ClusterSet:
             self._clusters.append(cluster)
             if place == len(self._span):
                 self._span = np.resize(self._span, (max(16, 2 * place), 2))
+                self._names = np.resize(self._names, max(16, 2 * place))
+        for entity in self._clusters[place].entities:
+            self._holders.get(entity, set()).discard(place)
+        for entity in cluster.entities:
+            self._holders.setdefault(entity, set()).add(place)
         self._clusters[place] = cluster
+        self._names[place] = cluster.external_id
         self._span[place] = cluster.first_at.timestamp(), cluster.last_at.timestamp()
 
     def latest(self, cluster: Cluster) -> Cluster:
@@ -75,19 +87,52 @@ class ClusterSet:
         place = self._place.get(cluster.external_id)
         return cluster if place is None else self._clusters[place]
 
-    def near(self, moment: datetime, rules: ClusterRules) -> list[Cluster]:
-        """Return the clusters that were active within the look-back of a moment, the nearest first."""
+    def near(self, moment: datetime, rules: ClusterRules, *, entities: Iterable[str] = ()) -> list[Cluster]:
+        """Return the clusters that were active within the look-back of a moment.
+
+        First come those that share the most of the entities, then the nearest in time: a pull request that is merged
+        after a busy day finds its cluster, though ten others were active since.
+        """
         first, last = self._span[: len(self._clusters)].T
         at = moment.timestamp()
         distance = np.maximum(np.maximum(first - at, at - last), 0.0)
         near = np.flatnonzero(distance <= rules.lookback.total_seconds())
-        order = sorted(near, key=lambda i: (distance[i], -last[i], self._clusters[i].external_id))
+        shared = self._shared(entities)
+        order = near[np.lexsort((self._names[near], -last[near], distance[near], -shared[near]))]
         return [self._clusters[i] for i in order[: rules.candidates]]
+
+    def _shared(self, entities: Iterable[str]) -> NDArray[np.intp]:
+        """Count for every cluster how many of the entities it holds."""
+        shared = np.zeros(len(self._clusters), dtype=np.intp)
+        for entity in set(entities):
+            shared[list(self._holders.get(entity, ()))] += 1
+        return shared
+
+
+def compared_entities(event: SourceEvent, entities: Sequence[Entity]) -> tuple[str, ...]:
+    """Return what clusters compare of an event that names these entities, as `category:key`. Decision 13.
+
+    Numbers of issues, pull requests and tickets tell what it is about; where there are any, nothing else is compared,
+    as people, labels and branches differ between a pull request, its push and its deployment. A commit without a
+    number is told by its files: its own hash nobody shares, its branch everybody.
+    """
+    numbers = [entity for entity in entities if entity.category == "project"]
+    files = _files(event)
+    if files and not numbers:
+        return files
+    return tuple(f"{entity.category}:{entity.key}" for entity in numbers or entities)
+
+
+def _files(event: SourceEvent) -> tuple[str, ...]:
+    """Return the files that a commit of git history changes, as many as a cluster remembers."""
+    files = event.metadata.get("files") if event.source is Source.GIT else None
+    return tuple(f"definition:{file}" for file in files[:MAX_ENTITIES]) if isinstance(files, list) else ()
 
 
 def place(newcomer: Newcomer, clusters: ClusterSet, rules: ClusterRules) -> Placement:
     """Let an observation join the nearest of the clusters, or begin its own; the set learns of it."""
-    scored = [(affinity(newcomer, cluster), cluster) for cluster in clusters.near(newcomer.occurred_at, rules)]
+    candidates = clusters.near(newcomer.occurred_at, rules, entities=newcomer.entities)
+    scored = [(affinity(newcomer, cluster), cluster) for cluster in candidates]
     best = max(scored, key=lambda pair: pair[0], default=None)
     if best is not None and best[0] >= rules.threshold:
         placement = Placement(_joined(best[1], newcomer), is_new=False, affinity=best[0], best_rejected=None)
@@ -101,17 +146,20 @@ def affinity(newcomer: Newcomer, cluster: Cluster) -> float:
     """Return 0 to 100 points: 40 for the text, 30 for the entities, 20 for the actor, 10 for the time."""
     hours = abs(newcomer.occurred_at - cluster.last_at) // timedelta(hours=1)
     return (
-        40.0 * _cosine(newcomer.vector, cluster.centroid)
+        40.0 * (_cosine(newcomer.vector, cluster.centroid) if _is_comparable(newcomer, cluster) else 0.0)
         + 30.0 * _jaccard(set(newcomer.entities), set(cluster.entities))
         + (20.0 if newcomer.actor is not None and newcomer.actor in cluster.actors else 0.0)
         + max(0.0, 10.0 - hours)
     )
 
 
+def _is_comparable(newcomer: Newcomer, cluster: Cluster) -> bool:
+    """Vectors of different models say nothing about each other, also where they are equally long."""
+    return newcomer.embedded_by == cluster.centroid_model and newcomer.vector.shape == cluster.centroid.shape
+
+
 def _cosine(left: Vector, right: Vector) -> float:
-    """Cosine similarity, 0 where it is negative or the vectors come from different models."""
-    if left.shape != right.shape:
-        return 0.0
+    """Cosine similarity, 0 where it is negative."""
     norms = float(np.linalg.norm(left)) * float(np.linalg.norm(right))
     return min(1.0, max(0.0, float(np.dot(left, right)) / norms)) if norms else 0.0
 
@@ -123,7 +171,7 @@ def _jaccard(left: set[str], right: set[str]) -> float:
 def _begun_by(newcomer: Newcomer) -> Cluster:
     return Cluster(
         external_id=newcomer.external_id,
-        label=_label(newcomer.title),
+        label=newcomer.label,
         keywords=newcomer.topics[:MAX_KEYWORDS],
         entities=newcomer.entities[:MAX_ENTITIES],
         actors=(newcomer.actor,) if newcomer.actor else (),
@@ -131,6 +179,7 @@ def _begun_by(newcomer: Newcomer) -> Cluster:
         first_at=newcomer.occurred_at,
         last_at=newcomer.occurred_at,
         centroid=newcomer.vector,
+        centroid_model=newcomer.embedded_by,
     )
 
 
@@ -138,13 +187,14 @@ def _joined(cluster: Cluster, newcomer: Newcomer) -> Cluster:
     actors = (newcomer.actor,) if newcomer.actor else ()
     return replace(
         cluster,
+        label=newcomer.label if prominence(newcomer.topics) > prominence(cluster.keywords) else cluster.label,
         keywords=_latest_first(newcomer.topics, cluster.keywords, MAX_KEYWORDS),
         entities=_latest_first(newcomer.entities, cluster.entities, MAX_ENTITIES),
         actors=_latest_first(actors, cluster.actors, MAX_ACTORS),
         count=cluster.count + 1,
         first_at=min(cluster.first_at, newcomer.occurred_at),
         last_at=max(cluster.last_at, newcomer.occurred_at),
-        centroid=_mean_with(cluster, newcomer.vector),
+        centroid=_mean_with(cluster, newcomer),
     )
 
 
@@ -153,15 +203,9 @@ def _latest_first(new: tuple[str, ...], old: tuple[str, ...], limit: int) -> tup
     return tuple(dict.fromkeys(new + old))[:limit]
 
 
-def _mean_with(cluster: Cluster, vector: Vector) -> Vector:
+def _mean_with(cluster: Cluster, newcomer: Newcomer) -> Vector:
     """Running mean in single precision, as Postgres stores it: a batch and its events one by one agree to the bit."""
-    if cluster.centroid.shape != vector.shape:
+    if not _is_comparable(newcomer, cluster):
         return cluster.centroid
-    step = (vector - cluster.centroid) / np.float32(cluster.count + 1)
+    step = (newcomer.vector - cluster.centroid) / np.float32(cluster.count + 1)
     return (cluster.centroid + step).astype(np.float32)
-
-
-def _label(title: str) -> str:
-    """The title without its `[PR Opened]` prefix."""
-    bare = title.partition("] ")[2] if title.startswith("[") else title
-    return (bare.strip() or title)[:MAX_LABEL]

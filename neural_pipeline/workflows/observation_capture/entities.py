@@ -9,20 +9,17 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from neural_pipeline.contracts.entity_keys import folded, is_key, quoted
 from neural_pipeline.contracts.events import MAX_BODY, Reference, SourceEvent
 from neural_pipeline.contracts.memory import Entity
 from neural_pipeline.workflows.observation_capture.keywords import WHITE_SPACE
 
 MAX_ENTITIES = 50
-MAX_KEY = 500
-"""The width of the key column; nothing worth naming is longer."""
 
-_EVIDENCE_MARGIN = 50
 _REFERENCE_CONFIDENCE = 0.98
 _HASH_LENGTH = 40
 _SHORT_HASH = 7
 
-_NO_KEY = re.compile(r"HTTP|HTTPS|GET|POST|PUT|DELETE|API|URL|ID|DB|SQL|\d+", re.ASCII)
 _STANDARDS = (
     "AES ANSI ASCII CP CRC CVE CWE DES ECDSA ECMA ES FIPS HMAC HTTP IEC IEEE INT IP IPV ISO MD OAUTH PEP PKCS RFC RSA "
     "SHA SOC SSL TLS UCS UINT USB UTF WCAG"
@@ -53,12 +50,8 @@ class _Pattern:
     read: Callable[[re.Match[str]], tuple[str, str | None] | None]
 
 
-def _is_key(key: str) -> bool:
-    return len(key.strip()) >= 2 and len(key) <= MAX_KEY and not _NO_KEY.fullmatch(key)
-
-
 def _read_whole(match: re.Match[str]) -> tuple[str, None] | None:
-    return (match[0], None) if _is_key(match[0]) else None
+    return (match[0], None) if is_key(match[0]) else None
 
 
 def _read_endpoint(match: re.Match[str]) -> tuple[str, str] | None:
@@ -153,16 +146,11 @@ def extract_entities(event: SourceEvent) -> tuple[Entity, ...]:
     """Return the distinct entities of an event, the most certain first, at most 50."""
     found: dict[tuple[str, str], _Mention] = {}
     for mention in (*_in_text(f"{event.title}\n{event.body[:MAX_BODY]}"), *_in_references(event.references)):
-        identity = mention.category, _folded(mention.key)
+        identity = mention.category, folded(mention.key)
         if identity not in found or mention.confidence > found[identity].confidence:
             found[identity] = mention
     by_confidence = sorted(found.values(), key=lambda mention: mention.confidence, reverse=True)
     return tuple(Entity(*mention[:4], _evidence(mention.where)) for mention in by_confidence[:MAX_ENTITIES])
-
-
-def _folded(key: str) -> str:
-    """Fold case at least as far as lower() of any Postgres collation does, so that its unique index never trips."""
-    return key.lower() if key.isascii() else key.casefold().replace("\u0307", "")
 
 
 def _in_text(text: str) -> Iterator[_Mention]:
@@ -178,7 +166,7 @@ def _in_references(references: Iterable[Reference]) -> Iterator[_Mention]:
         category, key = _named_by(reference)
         # Of a commit the whole id is judged: its first seven digits may well be a plain number.
         judged = reference.id if reference.type == "commit" else key
-        if reference.id.strip() and _is_key(judged):
+        if reference.id.strip() and is_key(judged):
             yield _Mention(category, key, reference.label, _REFERENCE_CONFIDENCE, reference)
 
 
@@ -200,6 +188,4 @@ def _evidence(where: re.Match[str] | Reference) -> str:
     """Return the match with 50 characters on either side, on one line, `...` where the text goes on."""
     if isinstance(where, Reference):
         return f"Reference: {where.type}"
-    text, start, end = where.string, max(0, where.start() - _EVIDENCE_MARGIN), where.end() + _EVIDENCE_MARGIN
-    before, after = "..." if start else "", "..." if end < len(text) else ""
-    return " ".join(f"{before}{text[start:end]}{after}".split())
+    return quoted(where.string, where.start(), where.end())

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from neural_pipeline.contracts.events import Source, SourceEvent
+from neural_pipeline.workflows.batch_work.steps import Failure, Step, each
 from neural_pipeline.workflows.observation_capture.logic import (
     Significance,
     Subscription,
@@ -11,7 +12,7 @@ from neural_pipeline.workflows.observation_capture.logic import (
     resource_id,
     score_significance,
 )
-from neural_pipeline.workflows.observation_capture.work import CaptureEvent, Failure, Filtered, Step, each
+from neural_pipeline.workflows.observation_capture.work import CaptureEvent, Filtered
 
 STEP = "gate"
 UNREADABLE = "unreadable"
@@ -63,7 +64,7 @@ def gate(
     """Judge every event as if it stood alone; that an earlier event of the batch is the same is decided later."""
     readable = [event for event in events if event.id not in unreadable]
     scored = Step[Significance].empty()
-    each(STEP, readable, score_significance, into=scored)
+    each(STEP, readable, lambda event: score_significance(event.source_event), into=scored)
     stopped: dict[int, Filtered | Failure] = {**unreadable, **scored.failures}
     for event in events:
         if event.id not in stopped and (verdict := _verdict(event, scored.found[event.id], knowledge, thresholds)):

@@ -1,4 +1,4 @@
-"""Where a run's events come from: the batch its sensor assigned, what is due, or raw events from the Launchpad."""
+"""Raw events that somebody typed into the Launchpad: what decides on them, and putting them on a batch."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -15,8 +15,8 @@ from neural_pipeline.contracts.lifecycle import Trigger
 from neural_pipeline.sources.intake import DEFAULT_ALLOWED, Judgement, judge
 from neural_pipeline.sources.readymade import judge_source_event
 from neural_pipeline.store import batches
-from neural_pipeline.store.batches import WorkspaceHeld
 from neural_pipeline.store.intake import Admission, Channel, Receipt, admit
+from neural_pipeline.workflows.batch_work.claiming import require_free
 
 FUNCTION = FunctionId.OBSERVATION_CAPTURE
 
@@ -41,27 +41,12 @@ class Door:
         )
 
 
-def batch_of_due_events(connection: Connection, *, workspace_id: str | None, limits: Limits) -> int | None:
-    """Put what is due, of one workspace or of all that nobody works on, on a batch; None if nothing is.
-
-    Raises WorkspaceHeld, naming who holds the workspace asked for.
-    """
-    batches.lock_assignment(connection, function_id=FUNCTION)
-    if workspace_id is not None:
-        _require_free(connection, workspace_id)
-    due = batches.due_events(connection, function_id=FUNCTION, at_most=limits.max_events, workspace_id=workspace_id)
-    plans = plan_batches(due, slots=1, limits=limits)
-    if not plans:
-        return None
-    return batches.put_on_batch(connection, plans[0], function_id=FUNCTION, trigger=Trigger.MANUAL)
-
-
 def batch_of_raw_events(
     connection: Connection, raw: Sequence[Any], *, workspace_id: str, channel: Channel, door: Door, limits: Limits
 ) -> tuple[int | None, list[Admission]]:
     """Take raw events in and put those that are accepted on a batch; raises WorkspaceHeld before taking any in."""
     batches.lock_assignment(connection, function_id=FUNCTION)
-    _require_free(connection, workspace_id)
+    require_free(connection, workspace_id, function_id=FUNCTION)
     launch = uuid4().hex
     receipts = [
         _receipt(item, workspace_id=workspace_id, delivery_id=f"{launch}-{position}", door=door)
@@ -75,12 +60,6 @@ def batch_of_raw_events(
     # What does not fit waits in the inbox like any other event.
     plan = plan_batches(events, slots=1, limits=limits)[0]
     return batches.put_on_batch(connection, plan, function_id=FUNCTION, trigger=Trigger.MANUAL), admissions
-
-
-def _require_free(connection: Connection, workspace_id: str) -> None:
-    holder = batches.holder_of(connection, workspace_id, function_id=FUNCTION)
-    if holder is not None:
-        raise WorkspaceHeld(f"workspace {workspace_id} is being worked on by {holder}: launch again when it is done")
 
 
 def _receipt(item: Any, *, workspace_id: str, delivery_id: str, door: Door) -> Receipt:

@@ -4,7 +4,7 @@ The parallel steps prepare findings for each event as if it stood alone; `assign
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -14,31 +14,30 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from neural_pipeline.contracts.integrations import EmbeddingSettings
 from neural_pipeline.contracts.memory import NewObservation
+from neural_pipeline.models.access import ModelMisconfigured
+from neural_pipeline.models.embedder import Embedder
 from neural_pipeline.resources import Pipeline
 from neural_pipeline.sources.intake import DEFAULT_ALLOWED
-from neural_pipeline.store import batches, capture_inputs
-from neural_pipeline.store.batches import BatchLost, WorkspaceHeld
-from neural_pipeline.workflows.observation_capture import analysis, reporting
-from neural_pipeline.workflows.observation_capture.analysis import (
-    Analysis,
-    Classifications,
-    Embeddings,
-    Extractions,
-    examine,
-)
+from neural_pipeline.store import capture_inputs
+from neural_pipeline.workflows.batch_work import ops, reporting
+from neural_pipeline.workflows.batch_work.claiming import Claim
+from neural_pipeline.workflows.batch_work.recorded_embedding import recorded
+from neural_pipeline.workflows.batch_work.steps import Step
+from neural_pipeline.workflows.batch_work.tags import FUNCTION_TAG
+from neural_pipeline.workflows.observation_capture import analysis
+from neural_pipeline.workflows.observation_capture.analysis import Analysis, Embeddings, Extractions, examine
+from neural_pipeline.workflows.observation_capture.classifying import STEP as CLASSIFY
+from neural_pipeline.workflows.observation_capture.classifying import Classifications, classify_by_model
+from neural_pipeline.workflows.observation_capture.classifying import classify as classify_all
 from neural_pipeline.workflows.observation_capture.clusters import ClusterRules
+from neural_pipeline.workflows.observation_capture.embedding import embed_by_workspace
 from neural_pipeline.workflows.observation_capture.gate import Gated, Thresholds
 from neural_pipeline.workflows.observation_capture.gate import gate as pass_gate
 from neural_pipeline.workflows.observation_capture.intake import FUNCTION, Door
-from neural_pipeline.workflows.observation_capture.loading import (
-    LaunchRefused,
-    Loaded,
-    Request,
-    Terms,
-    claim,
-    with_events,
-)
+from neural_pipeline.workflows.observation_capture.loading import Loaded, RawEvents, claim, with_events
+from neural_pipeline.workflows.observation_capture.outcomes import ChildRules
 from neural_pipeline.workflows.observation_capture.persist import Persistence
 from neural_pipeline.workflows.observation_capture.recall import (
     KnownAuthors,
@@ -47,24 +46,11 @@ from neural_pipeline.workflows.observation_capture.recall import (
     recall_memory,
 )
 from neural_pipeline.workflows.observation_capture.verdicts import Decided, Decisions, Examined, decide
-from neural_pipeline.workflows.observation_capture.work import Step
+from neural_pipeline.workflows.observation_capture.work import CaptureEvent
 from neural_pipeline.workflows.run_failures import settles_its_batch
-
-BATCH_TAG = "neural/batch"
-"""The run tag that names the batch a sensor has assigned."""
-
-
-_LONGEST_ID = 18
-"""Digits that fit into a bigint whatever they are."""
 
 _REPLACING_CHUNK = 50
 """Events committed at once where some replace their observation: those are written one by one."""
-
-
-def batch_named(tags: Mapping[str, str]) -> int | None:
-    """Return the batch that a run's tags name; what somebody typed there and is no number names none."""
-    tag = tags.get(BATCH_TAG, "")
-    return int(tag) if tag.isascii() and tag.isdigit() and len(tag) <= _LONGEST_ID else None
 
 
 class Launch(dg.Config):
@@ -97,11 +83,10 @@ class DecidedBatch:
 @dg.op(out=dg.Out(description="The events of the batch, in the order of their work."))
 def load(context: dg.OpExecutionContext, config: Launch, pipeline: Pipeline) -> Loaded:
     """Take the batch that a sensor assigned, or make one: of raw events, or of whatever is due."""
-    loaded = _load(context, config, pipeline)
-    workspaces = {event.workspace_id for event in loaded.events}
-    context.log.info("loaded %d events of %d workspaces. %s", len(loaded.events), len(workspaces), loaded.note or "")
-    numbers = {"events": len(loaded.events), "unreadable": len(loaded.unreadable), "workspaces": len(workspaces)}
-    context.add_output_metadata(reporting.counts(numbers) | ({"note": loaded.note} if loaded.note else {}))
+    raw = RawEvents(config.events, context.run.tags.get("user", "dagster"), _door(pipeline))
+    request, terms = ops.request_of(context, config.workspace_id), ops.terms_of(pipeline, FUNCTION)
+    loaded = with_events(*ops.claimed(pipeline, lambda connection: claim(connection, request, terms, raw=raw)))
+    ops.report_loaded(context, loaded)
     return loaded
 
 
@@ -120,19 +105,25 @@ def gate(context: dg.OpExecutionContext, pipeline: Pipeline, loaded: Loaded) -> 
 
 
 @dg.op(out=dg.Out(description="Categories and topics per event."))
-def classify(context: dg.OpExecutionContext, batch: GatedBatch) -> Classifications:
-    """Give every event a primary category, up to three others, and its topics."""
-    step = analysis.classify(batch.gated.open_events())
+def classify(context: dg.OpExecutionContext, pipeline: Pipeline, batch: GatedBatch) -> Classifications:
+    """Give every event a primary category, up to three others, and its topics; by a model if one is chosen."""
+    events = batch.gated.open_events()
+    step, numbers = _classifications(context, pipeline, events, claim=batch.loaded.claim)
     categories = Counter(found.classification.primary for found in step.found.values())
-    _report(context, step, **categories)
+    _report(context, step, **categories, **numbers)
+    context.add_output_metadata({"model": pipeline.settings.classify_model})
     return step
 
 
 @dg.op(out=dg.Out(description="Three unit vectors per event: title, content, summary."))
 def embed(context: dg.OpExecutionContext, pipeline: Pipeline, batch: GatedBatch) -> Embeddings:
     """Embed the three views of every event."""
-    step = analysis.embed(batch.gated.open_events(), pipeline.embedder())
+    events = batch.gated.open_events()
+    with pipeline.transaction() as connection:
+        settings = capture_inputs.settings_of(connection, [event.workspace_id for event in events])
+    step = embed_by_workspace(events, settings, partial(_embedder_of, pipeline))
     _report(context, step, vectors=analysis.VIEWS_PER_EVENT * len(step.found))
+    context.add_output_metadata({"embedder": ", ".join(sorted(set(step.embedded_by.values())))})
     return step
 
 
@@ -167,7 +158,7 @@ def assign_clusters(
     authors: KnownAuthors,
 ) -> DecidedBatch:
     """Let each observation join a topic cluster or begin one, in order: every event sees the ones before it."""
-    findings = Analysis(classified, embedded, entities, pipeline.embedder().name)
+    findings = Analysis(classified, embedded, entities)
     examined = examine(batch.gated, findings)
     with pipeline.transaction() as connection:
         memory = recall_memory(connection, examined, _rules(pipeline), authors=authors)
@@ -178,36 +169,53 @@ def assign_clusters(
     context.log.info("%d observations begin %d clusters", len(observations), began)
     numbers = {"observations": len(observations), "new clusters": began, "joined": len(observations) - began}
     context.add_output_metadata(reporting.counts({**numbers, **methods}))
-    return DecidedBatch(batch.loaded, Decisions(examined, decided, findings.seconds(batch.gated)))
+    decisions = Decisions(examined, decided, findings.seconds(batch.gated), classified.unasked)
+    return DecidedBatch(batch.loaded, decisions)
 
 
 @dg.op(out=dg.Out(dg.Nothing))
 def store(context: dg.OpExecutionContext, pipeline: Pipeline, batch: DecidedBatch) -> None:
     """Commit observations, outcomes, metrics and child executions, chunk by chunk, while the batch is this run's."""
     loaded, decisions = batch.loaded, batch.decisions
-    if loaded.token is None:
+    token = loaded.claim.token
+    if token is None:
         return
     persistence = Persistence(
         engine=pipeline.engine,
-        token=loaded.token,
+        token=token,
         decide=partial(_decide_anew, pipeline),
+        children=ChildRules(pipeline.settings.extraction_min_content, pipeline.debounce_periods()),
         chunk=_chunk(pipeline, loaded),
         seconds=decisions.seconds,
-        deadline=loaded.deadline,
-        retries=pipeline.retries,
+        deadline=loaded.claim.deadline,
+        retries=pipeline.retries_of(FUNCTION),
         draw=random,
     )
+    report = ops.fenced(pipeline, token, lambda: persistence.keep_all(decisions))
+    subjects = {event.id: (event.workspace_id, event.source_event.source_id) for event in loaded.events}
+    ops.report_stored(context, report, subjects)
+
+
+def _classifications(
+    context: dg.OpExecutionContext, pipeline: Pipeline, events: Sequence[CaptureEvent], *, claim: Claim
+) -> tuple[Classifications, dict[str, int]]:
+    """Classify by the model that is chosen; one that cannot be asked leaves all to the rules, and that is told."""
     try:
-        report = persistence.keep(decisions.examined, decisions.decided)
-    except BatchLost as lost:
-        with pipeline.transaction() as connection:
-            batches.count_stale_write(connection, loaded.token)
-        raise dg.Failure(f"{lost}: nothing more was written", allow_retries=False) from lost
-    events = {event.id: event for event in loaded.events}
-    numbers = {**report.outcomes, "chunks repeated": report.repeats, "left to a later run": report.released}
-    context.log.info("stored: %s", ", ".join(f"{name} {value}" for name, value in numbers.items()))
-    failures = reporting.failure_table(report.failures, events)
-    context.add_output_metadata(reporting.counts(numbers) | {"failures": failures})
+        asker = ops.asker_of(pipeline, "classify", claim, step=CLASSIFY)
+    except ModelMisconfigured as problem:
+        context.log.warning("no model can be asked, the rules classify: %s", problem)
+        return classify_all(events, instead=f"{problem}"), {"fallbacks": len(events)}
+    return (classify_all(events), {}) if asker.model.is_offline else classify_by_model(events, asker)
+
+
+def _embedder_of(pipeline: Pipeline, workspace_id: str, chosen: EmbeddingSettings) -> Embedder:
+    return recorded(
+        pipeline.embedder_of(chosen),
+        pipeline.engine,
+        workspace_id=workspace_id,
+        function_id=FUNCTION,
+        budget=pipeline.settings.model_daily_tokens,
+    )
 
 
 def _chunk(pipeline: Pipeline, loaded: Loaded) -> int:
@@ -242,40 +250,10 @@ def _report(context: dg.OpExecutionContext, step: Step[Any], **numbers: int) -> 
     context.add_output_metadata(reporting.counts({"events": len(step.found), "failed": failed, **numbers}))
 
 
-def _load(context: dg.OpExecutionContext, config: Launch, pipeline: Pipeline) -> Loaded:
-    request = Request(
-        run_id=context.run_id,
-        batch_id=batch_named(context.run.tags),
-        workspace_id=config.workspace_id,
-        events=config.events,
-        launched_by=context.run.tags.get("user", "dagster"),
-    )
-    settings = pipeline.settings
-    terms = Terms(
-        limits=pipeline.limits,
-        working=min(settings.run_max_seconds, settings.capture_timeout_seconds / 2),
-        timeout=settings.capture_timeout_seconds,
-        lease=settings.lease_seconds,
-        pause=settings.retry_base_seconds,
-        door=_door(pipeline),
-    )
-    try:
-        with pipeline.transaction() as connection:
-            claimed = claim(connection, request, terms)
-    except (WorkspaceHeld, LaunchRefused) as refusal:
-        raise dg.Failure(str(refusal), allow_retries=False) from refusal
-    if claimed.token is None:
-        return claimed
-    pipeline.keep_lease(claimed.token)
-    with pipeline.transaction() as connection:
-        rows = capture_inputs.events_of(connection, claimed.token.batch_id)
-    return with_events(claimed, rows)
-
-
 @dg.job(  # pyright: ignore[reportUnknownMemberType] - dagster leaves os.PathLike open
     executor_def=dg.in_process_executor,
     resource_defs={"io_manager": dg.mem_io_manager, "pipeline": Pipeline()},
-    tags={"neural/function": FUNCTION.value},
+    tags={FUNCTION_TAG: FUNCTION.value},
     hooks={settles_its_batch},
 )
 def observation_capture() -> None:

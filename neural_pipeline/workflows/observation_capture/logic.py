@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from neural_pipeline.contracts.events import Source, SourceEvent
+from neural_pipeline.contracts.memory import views_of_text
 from neural_pipeline.workflows.observation_capture.classification import Classification, classify_by_rules
 from neural_pipeline.workflows.observation_capture.entities import Entity, extract_entities
 from neural_pipeline.workflows.observation_capture.keywords import KeywordText
@@ -34,7 +35,6 @@ __all__ = [
 ]
 
 _TITLE_TOPICS = ("fix", "feat", "refactor", "test", "docs", "chore", "ci", "perf")
-_SUMMARY_BODY = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +106,4 @@ def _keyword_topics(event: SourceEvent) -> Iterator[str]:
 
 def views_of(event: SourceEvent) -> tuple[str, str, str]:
     """Return the texts embedded as title, content and summary; a blank body is replaced by the title."""
-    if not event.body.strip():
-        return event.title, event.title, event.title
-    return event.title, event.body, f"{event.title}\n\n{event.body[:_SUMMARY_BODY]}"
+    return views_of_text(event.title, event.body)

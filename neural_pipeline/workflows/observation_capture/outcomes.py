@@ -1,10 +1,12 @@
 """From a verdict to what is recorded of it: output, metrics and child executions. Pure. Spec, 3.3 and 3.13."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
+from neural_pipeline.contracts.debounce import Period
+from neural_pipeline.contracts.functions import FunctionId
 from neural_pipeline.contracts.incoming import ExtractionPayload, IncomingEvent, ProfilePayload, SummaryPayload
-from neural_pipeline.contracts.lifecycle import Cause
-from neural_pipeline.contracts.memory import NewObservation, stays_in_its_cluster
+from neural_pipeline.contracts.memory import Handover, NewObservation, stays_in_its_cluster
 from neural_pipeline.contracts.metrics import (
     ActorResolution,
     ActorResolutionTags,
@@ -22,11 +24,18 @@ from neural_pipeline.contracts.metrics import (
     ObservationTags,
 )
 from neural_pipeline.contracts.workflows import CaptureFailure, CaptureFiltered, CaptureSuccess, WorkflowOutput
-from neural_pipeline.workflows.observation_capture.verdicts import Decided
-from neural_pipeline.workflows.observation_capture.work import Failure, Filtered
+from neural_pipeline.workflows.batch_work.committing import Decided
+from neural_pipeline.workflows.batch_work.steps import Failure
+from neural_pipeline.workflows.observation_capture.work import CaptureEvent, Filtered
 
-LONG_ENOUGH_FOR_A_MODEL = 200
-"""Characters of body above which a model is asked for entities."""
+
+@dataclass(frozen=True, slots=True)
+class ChildRules:
+    """Above how many characters of body a model is asked for entities, and how long each child waits for news."""
+
+    longer_than: int = 200
+    periods: Mapping[FunctionId, Period] = field(default_factory=dict[FunctionId, Period])
+
 
 _FILTER_METRICS = {
     "duplicate": ObservationDuplicate,
@@ -35,7 +44,7 @@ _FILTER_METRICS = {
 }
 
 
-def output_of(decided: Decided, *, cluster_id: int | None) -> WorkflowOutput:
+def output_of(decided: Decided[CaptureEvent, NewObservation | Filtered], *, cluster_id: int | None) -> WorkflowOutput:
     """Return the output of an event's execution; `cluster_id` is the stored id of an observation's cluster."""
     source_id = decided.event.source_event.source_id
     match decided.verdict:
@@ -56,12 +65,9 @@ def output_of(decided: Decided, *, cluster_id: int | None) -> WorkflowOutput:
             return CaptureFailure(source_id=source_id, error=failure.message, step=failure.step)
 
 
-def cause_of(failure: Failure) -> Cause:
-    """Tell a refusal, which no retry can heal, from an error of the code."""
-    return Cause.REJECTED if failure.rejected else Cause.CODE_ERROR
-
-
-def metrics_of(decided: Decided, *, cluster_id: int | None, work_ms: int) -> tuple[Metric, ...]:
+def metrics_of(
+    decided: Decided[CaptureEvent, NewObservation | Filtered], *, cluster_id: int | None, work_ms: int
+) -> tuple[Metric, ...]:
     """Return the metrics of an event, each kind once; a failure has none here (its row's move writes `errors`)."""
     match decided.verdict:
         case NewObservation() as one:
@@ -97,6 +103,7 @@ def _of_capture(one: NewObservation, cluster_id: str, work_ms: int) -> Iterator[
             observation_type=one.observation_type,
             significance_score=one.significance,
             duration_ms=work_ms,
+            classification_fallback=one.is_fallback if _was_a_model_asked(one) else None,
         )
     )
     entities = EntitiesExtractedTags(
@@ -108,12 +115,16 @@ def _of_capture(one: NewObservation, cluster_id: str, work_ms: int) -> Iterator[
     )
 
 
+def _was_a_model_asked(one: NewObservation) -> bool:
+    return one.is_fallback or not one.classified_by.startswith("offline:")
+
+
 def _is_resolved(one: NewObservation) -> bool:
     """A user name alone does not tell a person for certain (D-28)."""
     return one.actor.method in {"email", "github_id", "commit_sha"}
 
 
-def children_of(one: NewObservation, *, cluster_id: int) -> Iterator[IncomingEvent]:
+def children_of(one: NewObservation, *, cluster_id: int, rules: ChildRules) -> Iterator[IncomingEvent]:
     """Return the executions that a captured observation asks for."""
     if one.actor.canonical_id is not None:
         yield ProfilePayload(
@@ -121,5 +132,12 @@ def children_of(one: NewObservation, *, cluster_id: int) -> Iterator[IncomingEve
         )
     yield SummaryPayload(cluster_id=str(cluster_id), observation_count=one.cluster.count)
     length = len(one.source_event.body)
-    if length > LONG_ENOUGH_FOR_A_MODEL:
+    if length > rules.longer_than:
         yield ExtractionPayload(observation_id=one.external_id, content_length=length)
+
+
+def recount_of(handover: Handover) -> ProfilePayload:
+    """Return the execution that takes an observation off the profile whose actor it is no longer."""
+    return ProfilePayload(
+        actor_id=handover.old_actor_id, observation_id=handover.observation_id, merged_into=handover.merged_into
+    )

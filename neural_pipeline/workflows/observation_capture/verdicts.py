@@ -8,17 +8,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from neural_pipeline.contracts.memory import NewObservation, Replaced, ResolvedActor, Vector
+from neural_pipeline.workflows.batch_work import committing
+from neural_pipeline.workflows.batch_work.steps import Failure, failure_of
 from neural_pipeline.workflows.observation_capture.actors import CommitAuthors, author_told_by, commits_of, resolve
 from neural_pipeline.workflows.observation_capture.clusters import (
     ClusterRules,
     ClusterSet,
     Newcomer,
     Placement,
+    compared_entities,
     place,
 )
 from neural_pipeline.workflows.observation_capture.identity import external_id
+from neural_pipeline.workflows.observation_capture.labels import label_of
 from neural_pipeline.workflows.observation_capture.logic import Classification, Entity, Significance, observation_type
-from neural_pipeline.workflows.observation_capture.work import CaptureEvent, Failure, Filtered, failure_of
+from neural_pipeline.workflows.observation_capture.work import CaptureEvent, Filtered
 
 STEP = "assign_clusters"
 CONTENT = 1
@@ -33,6 +37,9 @@ class Findings:
 
     significance: Significance
     classification: Classification
+    classified_by: str
+    classification_note: str | None
+    is_fallback: bool
     topics: tuple[str, ...]
     entities: tuple[Entity, ...]
     vectors: Vector
@@ -47,21 +54,23 @@ class Examined:
     result: Findings | Filtered | Failure
 
 
-@dataclass(frozen=True, slots=True)
-class Decided:
+class Decided(committing.Decided[CaptureEvent, NewObservation | Filtered]):
     """An event and what is to become of it."""
 
-    event: CaptureEvent
-    verdict: NewObservation | Filtered | Failure
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Decisions:
-    """The examined events of a batch, what is to become of them, and the seconds of work on each so far."""
+    """The examined events of a batch, what is to become of them, the seconds of work on each so far, and who waits.
+
+    There was no time for the `deferred`: they wait for a later run.
+    """
 
     examined: Sequence[Examined]
     decided: Sequence[Decided]
     seconds: dict[int, float]
+    deferred: frozenset[int] = frozenset()
 
 
 @dataclass(slots=True)
@@ -117,12 +126,13 @@ def _observe(event: CaptureEvent, found: Findings, memory: Memory, *, rules: Clu
         return _new_observation(event, found, actor=actor, placement=stays, replaces=replaces)
     newcomer = Newcomer(
         external_id=external_id("cluster", event.workspace_id, source_event.source_id),
-        title=source_event.title,
+        label=label_of(source_event),
         topics=found.topics,
-        entities=tuple(f"{entity.category}:{entity.key}" for entity in found.entities),
+        entities=compared_entities(source_event, found.entities),
         actor=actor.canonical_id,
         occurred_at=source_event.occurred_at,
         vector=found.vectors[CONTENT],
+        embedded_by=found.embedded_by,
     )
     placement = place(newcomer, clusters, rules)
     return _new_observation(event, found, actor=actor, placement=placement, replaces=replaces)
@@ -145,7 +155,9 @@ def _new_observation(
         primary_category=found.classification.primary,
         secondary_categories=found.classification.secondaries,
         classification_confidence=found.classification.confidence,
-        classified_by="rules",
+        classified_by=found.classified_by,
+        classification_note=found.classification_note,
+        is_fallback=found.is_fallback,
         topics=found.topics,
         entities=found.entities,
         actor=actor,

@@ -15,7 +15,7 @@ from neural_pipeline.store import leases, retention
 from neural_pipeline.store.retention import BEGINNING, EPOCH, Cutoffs, Place, Removed, Step
 from neural_pipeline.store.retention_payloads import remove_refused, remove_spare, take_payloads
 from neural_pipeline.store.retention_preview import preview
-from neural_pipeline.store.retention_records import remove_batches, remove_metrics, remove_records
+from neural_pipeline.store.retention_records import remove_batches, remove_calls, remove_metrics, remove_records
 from neural_pipeline.store.revision import SCHEMA_REVISION, current_revision
 from neural_pipeline.store.sql import scalar
 from neural_pipeline.workflows.retention.dagster_records import DagsterRecords, Unfinished
@@ -29,6 +29,7 @@ STEPS: tuple[Step, ...] = (
     remove_records,
     remove_batches,
     remove_metrics,
+    remove_calls,
 )
 """Payloads go before the records they belong to, records before the batches they were on."""
 

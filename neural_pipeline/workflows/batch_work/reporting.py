@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 import dagster as dg
 
-from neural_pipeline.workflows.observation_capture.work import CaptureEvent, Failure
+from neural_pipeline.workflows.batch_work.steps import Failure
 
 MAX_FAILURES = 50
 MAX_CELL = 300
@@ -20,20 +20,25 @@ def counts(values: Mapping[str, int]) -> dict[str, dg.MetadataValue]:
     return {name: dg.MetadataValue.int(value) for name, value in sorted(values.items())}
 
 
-def failure_table(failures: Iterable[tuple[int, Failure]], events: Mapping[int, CaptureEvent]) -> dg.TableMetadataValue:
-    """Return the first failures as a table: event, workspace, step and error."""
+def failure_table(
+    failures: Iterable[tuple[int, Failure]], subjects: Mapping[int, tuple[str, str]]
+) -> dg.TableMetadataValue:
+    """Return the first failures as a table: event, workspace, what it was about, step and error.
+
+    `subjects` has the workspace and the subject of each event by id.
+    """
     records = [
         dg.TableRecord(
             {
                 "event": event_id,
-                "workspace": events[event_id].workspace_id,
-                "source id": plain(events[event_id].source_event.source_id),
+                "workspace": subjects[event_id][0],
+                "subject": plain(subjects[event_id][1]),
                 "step": failure.step,
                 "error": plain(failure.message),
             }
         )
         for event_id, failure in list(failures)[:MAX_FAILURES]
     ]
-    names = ("workspace", "source id", "step", "error")
+    names = ("workspace", "subject", "step", "error")
     columns = [dg.TableColumn("event", "int"), *(dg.TableColumn(name, "string") for name in names)]
     return dg.MetadataValue.table(records, schema=dg.TableSchema(columns))

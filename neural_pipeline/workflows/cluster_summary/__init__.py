@@ -1,0 +1,1 @@
+"""Cluster summaries: a few sentences, topics, contributors and a status per topic cluster, by rules or by a model."""
