@@ -15,7 +15,13 @@ from neural_pipeline.contracts.debounce import Period
 from neural_pipeline.contracts.functions import FunctionId
 from neural_pipeline.contracts.integrations import EmbeddingSettings
 from neural_pipeline.contracts.retries import RetryPolicy
-from neural_pipeline.models.configured import Asking, configured_embedder, configured_language_model, is_offline
+from neural_pipeline.models.configured import (
+    Asking,
+    configured_embedder,
+    configured_language_model,
+    is_embedding_offline,
+    is_offline,
+)
 from neural_pipeline.models.embedder import Embedder
 from neural_pipeline.models.language import LanguageModel
 from neural_pipeline.postgres.target import resolve_database
@@ -39,6 +45,12 @@ _PREFIX = {
     FunctionId.LLM_ENTITY_EXTRACTION: "extraction",
 }
 """How the settings of a function begin."""
+
+_EVENTS_PER_CALL = 32
+"""Events that one call of an embedding model takes: three texts each."""
+
+_SPARE_SECONDS = 15.0
+"""What a run needs after its last answer to store it."""
 
 
 @lru_cache(maxsize=8)
@@ -89,14 +101,23 @@ class Pipeline(dg.ConfigurableResource["Pipeline"]):
     def limits_of(self, function_id: FunctionId) -> Limits:
         """Return the bounds of a function's batches; where a model is asked, no more than a run has time to ask."""
         settings, workflow = self.settings, _ASKING.get(function_id)
-        if workflow is None or is_offline(settings, workflow):
-            return self.limits
-        asked_for = events_within(
-            min(settings.run_max_seconds, self.timeout_of(function_id) / 2),
-            per_call=settings.model_seconds_per_call,
-            concurrency=self.concurrency_of(workflow),
-        )
-        return replace(self.limits, max_events=min(self.limits.max_events, asked_for))
+        seconds, per_call = self.working_seconds(function_id), settings.model_seconds_per_call
+        bounds = [self.limits.max_events]
+        if workflow is not None and not is_offline(settings, workflow):
+            bounds.append(events_within(seconds, per_call=per_call, concurrency=self.concurrency_of(workflow)))
+        if function_id is FunctionId.OBSERVATION_CAPTURE:
+            if is_embedding_offline(settings):
+                return replace(self.limits, max_events=min(bounds))
+            bounds.append(events_within(seconds, per_call=per_call, concurrency=_EVENTS_PER_CALL))
+            return replace(self.limits, max_events=min(bounds))
+        # dagster.yaml has one run of a child at once: a second batch would wait in its queue, and take no news.
+        return replace(self.limits, max_events=min(bounds), max_open=1)
+
+    def working_seconds(self, function_id: FunctionId) -> float:
+        """Return the seconds after which a run begins nothing new; a call begun then must end before its time-out."""
+        timeout = self.timeout_of(function_id)
+        spare = timeout - self.settings.model_timeout_seconds - _SPARE_SECONDS
+        return min(self.settings.run_max_seconds, timeout / 2, max(spare, timeout / 10))
 
     def timeout_of(self, function_id: FunctionId) -> float:
         """Return the seconds that a run of a function may take."""

@@ -18,13 +18,25 @@ from neural_pipeline.store.workspaces import create_workspace
 
 TEMPLATE = "template_of_tests"
 SETTINGS = {"version": 1, "embedding": {"namespaceName": "tests"}}
+FROM_OUTSIDE = ("DATABASE_URL", "DAGSTER_HOME", "OPENAI_API_KEY", "ANTHROPIC_API_KEY")
+
+
+WITH_DAEMONS = {"test_readme.py", "test_daemons.py", "test_faults.py", "test_cli_processes.py", "test_cli_doctor.py"}
+"""Start daemons with code servers and workers: two of them at once are too much for two cores."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have xdist run all tests with daemons in one process, first, and every other file in whatever process is free."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("daemons" if item.path.name in WITH_DAEMONS else str(item.path)))
+    items.sort(key=lambda item: item.path.name not in WITH_DAEMONS)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_settings_from_outside() -> Iterator[None]:
     """What the developer's shell exports must not decide a test."""
     kept = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("NEURAL_")}
-    kept |= {name: os.environ.pop(name) for name in ("DATABASE_URL", "DAGSTER_HOME") if name in os.environ}
+    kept |= {name: os.environ.pop(name) for name in FROM_OUTSIDE if name in os.environ}
     yield
     os.environ.update(kept)
 

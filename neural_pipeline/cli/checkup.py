@@ -1,6 +1,6 @@
 """Judgement on the database: facts in, findings out. Reading the facts is `store.health`, telling them `doctor`."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from importlib.resources import files
 
 from neural_pipeline.cli.findings import Finding, failed, lasting, named, numbers, ok, warning
@@ -32,6 +32,14 @@ def judge_disk(free: int, folder: object) -> Finding:
     return (
         ok("disk", found) if free >= LEAST_DISK else warning("disk", found, "make room: `neural prune --help`, `df -h`")
     )
+
+
+def judge_models(chosen: Mapping[str, str], problems: Sequence[str]) -> Finding:
+    """Judge the models that are chosen: what cannot be used leaves captures to the rules and fails their children."""
+    if problems:
+        return failed("models", "; ".join(dict.fromkeys(problems)), "set what is named there, or `offline`")
+    asked = [f"{asking} {model}" for asking, model in chosen.items() if model != "offline"]
+    return ok("models", ", ".join(asked) or "offline: rules do everything")
 
 
 def judge_schema(found: str | None, *, wanted: str) -> Finding:

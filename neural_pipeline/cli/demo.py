@@ -37,7 +37,7 @@ BROKEN = "ws_invalid_settings"
 _ORGANISATION = "org_demo"
 _SAMPLE = files("neural_pipeline") / "sample_data" / "two_weeks.json"
 _PATIENCE = 240.0
-"""Seconds to wait for everything to be done; it takes some twenty."""
+"""Seconds without any progress after which the demo gives up; beside the longest wait of a child."""
 
 _HASTE = {
     "profile_debounce_seconds": "2",
@@ -118,9 +118,17 @@ def _in_haste() -> dict[str, str]:
     return {variable: value for variable, value in variables.items() if not os.environ.get(variable)}
 
 
+def _longest_wait(settings: Settings) -> float:
+    """Return the longest time that a child may wait for news, as the daemon has it."""
+    hasty = _in_haste()
+    names = [name for name in _HASTE if "max" not in name]
+    return max(float(hasty.get(Settings.variable(name)) or getattr(settings, name)) for name in names)
+
+
 def _wait_for_all(engine: Engine, process: subprocess.Popen[bytes], log: Path) -> None:
     """Wait until captures and their children are done; captures beget children, so the total grows on the way."""
-    deadline = time.monotonic() + _PATIENCE
+    patience = _PATIENCE + _longest_wait(Settings.load())
+    deadline = time.monotonic() + patience
     done, total = _done_and_total(engine)
     columns = (BarColumn(), TextColumn("{task.completed} of {task.total} executions done"), TimeElapsedColumn())
     with Progress(*columns, console=console(file=sys.stderr), disable=not sys.stderr.isatty()) as progress:
@@ -130,9 +138,11 @@ def _wait_for_all(engine: Engine, process: subprocess.Popen[bytes], log: Path) -
                 raise Refusal(f"Dagster's daemon ended: see the end of {log}", ExitCode.UNEXPECTED)
             if time.monotonic() > deadline:
                 left = total - done
-                raise Refusal(f"{left} executions still wait after {_PATIENCE:.0f} s: see {log}", ExitCode.UNEXPECTED)
+                raise Refusal(f"{left} executions still wait after {patience:.0f} s: see {log}", ExitCode.UNEXPECTED)
             time.sleep(0.5)
-            done, total = _done_and_total(engine)
+            before, (done, total) = done, _done_and_total(engine)
+            if done > before:
+                deadline = time.monotonic() + patience
             progress.update(task, completed=done, total=total)
 
 

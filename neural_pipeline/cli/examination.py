@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import get_args
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
@@ -12,6 +13,8 @@ from neural_pipeline.cli import checkup
 from neural_pipeline.cli.cautious import Read, ask, cautious_engine
 from neural_pipeline.cli.examination_dagster import OF_DAGSTER, Known, examine_dagster
 from neural_pipeline.cli.findings import Finding, Status, failed, ok, skipped
+from neural_pipeline.models.access import ModelMisconfigured
+from neural_pipeline.models.configured import Asking, configured_embedder, configured_language_model
 from neural_pipeline.postgres import server
 from neural_pipeline.postgres.errors import ServerUnsuitable
 from neural_pipeline.postgres.requirements import check_server, describe_connection_error
@@ -40,6 +43,7 @@ class Examination:
     def findings(self) -> Iterator[Finding]:
         """Make every check, one after another."""
         yield from self._disk()
+        yield checkup.judge_models(*_models(self.settings))
         with cautious_engine(self.target.url, patience=self.patience) as engine:
             obstacle = self._obstacle(engine)
             if obstacle is not None:
@@ -135,6 +139,20 @@ class Examination:
     def _record(self, connection: Connection) -> Finding:
         unrecorded = health.unrecorded_runs(connection, bound=self.settings.max_wait_seconds)
         return checkup.judge_record(health.runs_without_batch(connection), unrecorded)
+
+
+_ASKED = (*get_args(Asking), "embed")
+
+
+def _models(settings: Settings) -> tuple[dict[str, str], list[str]]:
+    """Return which models are asked for what, and what is wrong with them."""
+    problems: list[str] = []
+    for asking in _ASKED:
+        try:
+            configured_embedder(settings) if asking == "embed" else configured_language_model(settings, asking)
+        except ModelMisconfigured as problem:
+            problems.append(f"{problem}")
+    return {asking: str(getattr(settings, f"{asking}_model")) for asking in _ASKED}, problems
 
 
 def _schema(connection: Connection) -> Finding:

@@ -9,10 +9,12 @@ from neural_pipeline.contracts.integrations import (
     InvalidWorkspaceSettings,
     parse_workspace_settings,
 )
+from neural_pipeline.models.configured import configured_embedder
 from neural_pipeline.models.embedder import Embedder
 from neural_pipeline.settings import Settings
 from neural_pipeline.store.capture_inputs import settings_of
 from neural_pipeline.store.workspaces import workspace_ids
+from neural_pipeline.workflows.batch_work.recorded_embedding import recorded
 
 _SHOWN = 10
 
@@ -42,12 +44,8 @@ def embedder_of(
     engine: Engine, settings: Settings, chosen: EmbeddingSettings, *, workspace_id: str, purpose: str
 ) -> Embedder:
     """Return the embedder that a workspace has chosen; what it costs is recorded. Raises ModelMisconfigured."""
-    # Only now: importing Dagster takes longer than all the rest.
-    from neural_pipeline.resources import Pipeline
-    from neural_pipeline.workflows.batch_work.recorded_embedding import recorded
-
     return recorded(
-        Pipeline().embedder_of(chosen),
+        configured_embedder(settings, chosen),
         engine,
         workspace_id=workspace_id,
         function_id=purpose,

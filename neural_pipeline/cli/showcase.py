@@ -1,4 +1,7 @@
-"""What the demo shows at its end: the states of all runs, the three questions of the job history, one observation."""
+"""What the demo shows at its end: the states of all runs, the three questions of the job history, and the memory.
+
+Of the memory: who did most, summaries of the largest topics, entities read out of longer texts, one observation.
+"""
 
 import json
 from collections.abc import Mapping, Sequence

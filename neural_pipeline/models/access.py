@@ -2,11 +2,14 @@
 
 import re
 from dataclasses import dataclass
+from ipaddress import ip_address
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
 _KEY = re.compile(r"[!-~]+")
-_ADDRESS = re.compile(r"https?://[^\s/@]+(/\S*)?", re.IGNORECASE)
+_ADDRESS = re.compile(r"https?://[^\s/@?#\\]+(/[^\s?#]*)?", re.IGNORECASE)
+_ADDRESS_VARIABLE = "NEURAL_MODEL_BASE_URL"
 
 
 class ModelMisconfigured(Exception):
@@ -28,9 +31,13 @@ class Access:
 
     def key_of_openai(self) -> SecretStr:
         """Return the key for OpenAI; a server of one's own needs none. Raises ModelMisconfigured."""
-        if self.base_url is not None and not _text(self.openai_key):
+        address = self.address()
+        if address is not None and not _text(self.openai_key):
             return SecretStr("no-key-is-set")
-        return _checked(self.openai_key, "OPENAI_API_KEY", "openai:")
+        key = _checked(self.openai_key, "OPENAI_API_KEY", "openai:")
+        if address is not None:
+            check_route(address, key="OPENAI_API_KEY", address=_ADDRESS_VARIABLE)
+        return key
 
     def key_of_anthropic(self) -> SecretStr:
         """Return the key for Anthropic. Raises ModelMisconfigured."""
@@ -39,8 +46,24 @@ class Access:
     def address(self) -> str | None:
         """Return the address of the server that speaks OpenAI's protocol. Raises ModelMisconfigured."""
         if self.base_url is not None and not _ADDRESS.fullmatch(self.base_url):
-            raise ModelMisconfigured("NEURAL_MODEL_BASE_URL must be like http://127.0.0.1:8000/v1, without a password")
+            like = "like http://127.0.0.1:8000/v1, without a password and without a query"
+            raise ModelMisconfigured(f"{_ADDRESS_VARIABLE} must be {like}")
         return self.base_url
+
+
+def check_route(url: str, *, key: str, address: str) -> None:
+    """Raise ModelMisconfigured where a key would leave this machine unencrypted; both variables are named."""
+    if not (url.lower().startswith("https://") or _is_loopback(url)):
+        ways = f"use https, or unset {key} if the server needs none"
+        raise ModelMisconfigured(f"{key} would be sent unencrypted to the address in {address}: {ways}")
+
+
+def _is_loopback(url: str) -> bool:
+    try:
+        host = urlsplit(url).hostname or ""
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _text(key: SecretStr | None) -> str:

@@ -9,6 +9,7 @@ from pydantic_ai.models.anthropic import AnthropicModel
 from pydantic_ai.providers.anthropic import AnthropicProvider
 from pydantic_ai.settings import ModelSettings
 
+from neural_pipeline.models.access import check_route
 from neural_pipeline.models.calling import Caller
 from neural_pipeline.models.provider import MAX_OUTPUT_TOKENS, TEMPERATURE, ProviderModel
 from neural_pipeline.models.scrubbing import Scrubber, hush_libraries
@@ -29,6 +30,8 @@ def anthropic_model(
         max_retries=0,
         http_client=anthropic.DefaultAsyncHttpxClient(timeout=timeout, follow_redirects=False),
     )
+    if base_url is None:
+        check_route(str(client.base_url), key=KEY_VARIABLE, address="ANTHROPIC_BASE_URL")
     name = f"anthropic:{model}"
     explain = Explainer(name, KEY_VARIABLE, Scrubber(key))
     caller = Caller(explain, name=name, timeout=timeout, retry_after=retry_after, release=client.close)

@@ -27,6 +27,11 @@ def is_offline(settings: Settings, asking: Asking) -> bool:
     return model_named(settings, asking).strip().lower() == OFFLINE
 
 
+def is_embedding_offline(settings: Settings) -> bool:
+    """Tell whether the default embedder is no model."""
+    return settings.embed_model.strip().lower() == OFFLINE
+
+
 def configured_language_model(settings: Settings, asking: Asking) -> LanguageModel:
     """Return the model that is asked; raises ModelMisconfigured."""
     return _language_model(model_named(settings, asking), _access(settings))

@@ -13,7 +13,10 @@ FENCE_RULE = (
 )
 """Belongs into the instructions of every prompt that fences something."""
 
-_INVISIBLE = re.compile("[\u00ad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e007f]")
+_INVISIBLE = re.compile(
+    "[\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff"
+    "\uffa0\U000e0000-\U000e007f\U000e0100-\U000e01ef]"
+)
 """Characters without a shape: they could hide inside a forged marker, or hide an instruction from people."""
 
 _MARKER_BEGINS = re.compile(rf"[<\uff1c\ufe64](?=[^\w<\uff1c\ufe64]*{_NAME.split('_')[0]})", re.IGNORECASE)

@@ -64,13 +64,17 @@ class Trouble(StrEnum):
 class ModelFailed(Exception):
     """A model gave no answer; the message says why in one line and never holds a key.
 
-    `usage` is what the attempt cost all the same, as far as the provider told.
+    `usage` is what the attempt cost all the same, as far as the provider told; `retry_after` are the seconds for which
+    it asked not to be asked again.
     """
 
-    def __init__(self, trouble: Trouble, message: str, *, usage: Usage = Usage()) -> None:
+    def __init__(
+        self, trouble: Trouble, message: str, *, usage: Usage = Usage(), retry_after: float | None = None
+    ) -> None:
         super().__init__(message)
         self.trouble = trouble
         self.usage = usage
+        self.retry_after = retry_after
 
 
 class LanguageModel(Protocol):

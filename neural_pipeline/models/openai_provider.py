@@ -5,10 +5,11 @@ Importing this imports OpenAI's library.
 
 import openai
 from pydantic import SecretStr
-from pydantic_ai.models.openai import OpenAIChatModel
+from pydantic_ai.models.openai import OpenAIChatModel, OpenAIChatModelSettings
+from pydantic_ai.profiles.openai import OpenAIModelProfile
 from pydantic_ai.providers.openai import OpenAIProvider
-from pydantic_ai.settings import ModelSettings
 
+from neural_pipeline.models.access import check_route
 from neural_pipeline.models.calling import Caller
 from neural_pipeline.models.provider import MAX_OUTPUT_TOKENS, TEMPERATURE, ProviderModel
 from neural_pipeline.models.scrubbing import Scrubber, hush_libraries
@@ -27,18 +28,28 @@ def openai_provider(key: SecretStr, *, base_url: str | None, timeout: float) -> 
         max_retries=0,
         http_client=openai.DefaultAsyncHttpxClient(timeout=timeout, follow_redirects=False),
     )
+    if base_url is None:
+        check_route(str(client.base_url), key=KEY_VARIABLE, address="OPENAI_BASE_URL")
     return OpenAIProvider(openai_client=client)
 
 
 def openai_model(
     model: str, *, key: SecretStr, base_url: str | None, timeout: float, retry_after: float
 ) -> ProviderModel:
-    """Return a language model."""
+    """Return a language model; gateways put their own names before that of a model, with a slash."""
     provider = openai_provider(key, base_url=base_url, timeout=timeout)
     name = f"openai:{model}"
     explain = Explainer(name, KEY_VARIABLE, Scrubber(key))
     caller = Caller(explain, name=name, timeout=timeout, retry_after=retry_after, release=provider.client.close)
-    chat = OpenAIChatModel(model, provider=provider)
-    reasons = chat.profile.get("openai_supports_reasoning", False)
-    settings = ModelSettings(max_tokens=MAX_OUTPUT_TOKENS)
-    return ProviderModel(name, chat, caller, settings if reasons else {**settings, "temperature": TEMPERATURE})
+    chat = OpenAIChatModel(model, provider=provider, profile=provider.model_profile(model.rpartition("/")[2]))
+    return ProviderModel(name, chat, caller, _settings(chat.profile))
+
+
+def _settings(profile: OpenAIModelProfile) -> OpenAIChatModelSettings:
+    """Return what a model is asked with; what it thinks is paid, and none of the questions takes much thought."""
+    settings = OpenAIChatModelSettings(max_tokens=MAX_OUTPUT_TOKENS)
+    if not profile.get("openai_supports_reasoning", False):
+        settings["temperature"] = TEMPERATURE
+    elif "low" in profile.get("openai_reasoning_efforts", ()):
+        settings["openai_reasoning_effort"] = "low"
+    return settings

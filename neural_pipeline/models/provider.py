@@ -3,9 +3,11 @@
 Importing this takes seconds; `choosing` does it only where such a model is chosen.
 """
 
+from typing import cast
+
 from pydantic import BaseModel
 from pydantic_ai import Agent, ToolOutput, capture_run_messages
-from pydantic_ai.exceptions import OutputTokenLimitExceeded, UnexpectedModelBehavior
+from pydantic_ai.exceptions import ModelHTTPError, OutputTokenLimitExceeded, UnexpectedModelBehavior
 from pydantic_ai.messages import ModelMessage, ModelResponse
 from pydantic_ai.models import Model
 from pydantic_ai.settings import ModelSettings
@@ -22,6 +24,9 @@ counts too. Budgets reckon with it, and with one request that is paid: what does
 
 TEMPERATURE = 0.2
 """Spec, 3.6, 4.4. Models that reason take none."""
+
+_DISPENSABLE = {"temperature": "temperature", "openai_reasoning_effort": "reasoning_effort"}
+"""Settings that some models refuse, and the word by which a refusal names them."""
 
 
 class ProviderModel:
@@ -55,10 +60,32 @@ class ProviderModel:
         self._caller.close()
 
     async def _ask(self, question: Question[Shape], spent: RunUsage) -> Shape:
+        """Ask; a model that refuses one of its settings is asked without it, now and from now on: that costs nothing.
+
+        No name tells for sure which settings a model takes: behind a gateway it may have any.
+        """
+        settings = self._settings
+        try:
+            return await self._ask_with(settings, question, spent)
+        except ModelHTTPError as refusal:
+            refused = _settings_refused(refusal) & settings.keys()
+            if not refused:
+                raise
+        kept = {name: value for name, value in self._settings.items() if name not in refused}
+        self._settings = cast("ModelSettings", kept)
+        return await self._ask_with(self._settings, question, spent)
+
+    async def _ask_with(self, settings: ModelSettings, question: Question[Shape], spent: RunUsage) -> Shape:
         agent, prompt = self._agent_for(question.shape), question.prompt
         with capture_run_messages() as messages:
             try:
-                run = await agent.run(prompt.data, instructions=prompt.instructions, usage=spent, infer_name=False)
+                run = await agent.run(
+                    prompt.data,
+                    instructions=prompt.instructions,
+                    model_settings=settings,
+                    usage=spent,
+                    infer_name=False,
+                )
             except UnexpectedModelBehavior as error:
                 if _was_cut_off(messages):
                     raise OutputTokenLimitExceeded("the answer was cut off") from error
@@ -71,11 +98,15 @@ class ProviderModel:
                 self._model,
                 output_type=ToolOutput(shape, name="answer"),
                 retries={"tools": 0, "output": 0},
-                model_settings=self._settings,
             )
             agent.instrument = False
             self._agents[shape] = agent
         return self._agents[shape]
+
+
+def _settings_refused(refusal: ModelHTTPError) -> set[str]:
+    told = str(refusal.body).lower() if refusal.status_code == 400 else ""
+    return {name for name, word in _DISPENSABLE.items() if word in told}
 
 
 def _was_cut_off(messages: list[ModelMessage]) -> bool:

@@ -37,7 +37,7 @@ class Failing:
 
     def with_usage(self, usage: Usage) -> ModelFailed:
         """Return the exception to raise: one without a history, in which keys could stand."""
-        return ModelFailed(self.trouble, self.message, usage=usage)
+        return ModelFailed(self.trouble, self.message, usage=usage, retry_after=self.retry_after)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,8 @@ class Explainer:
         if error.provider_error_code in _FILTERED:
             return Failing(Trouble.REFUSED, line)
         if isinstance(error, ModelQuotaExceededError):
-            return Failing(Trouble.RATE_LIMITED, f"{line}: the account's quota is exhausted")
+            exhausted = f"{line}: the account's quota is exhausted"
+            return Failing(Trouble.RATE_LIMITED, exhausted, retry_after=error.retry_after)
         if error.status_code in (401, 403):
             return Failing(Trouble.UNAUTHORIZED, f"{line}: check {self.variable}")
         if error.status_code == 429:

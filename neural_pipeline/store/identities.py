@@ -1,4 +1,8 @@
-"""Actor identities of an organisation, and handing a deployment to the person whose push proves who they are."""
+"""Actor identities of an organisation, and handing a deployment to the person whose push proves who they are.
+
+Whoever writes identities takes all of them in one call of `keep_identities` first, which holds them in key order: what
+comes after in the transaction finds them held.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -42,12 +46,13 @@ returning id, clerk_org_id, source || ':' || source_id as told_id
 def keep_identities(connection: Connection, identities: Sequence[Identity]) -> dict[tuple[str, str], int]:
     """Store who acted; what is known already is never erased by nothing. Ids by (organisation, canonical id).
 
-    An identity that points to another account by now keeps doing so, and is found by the id it was given with.
+    An identity that points to another account by now keeps doing so, and is found by the id it was given with. A
+    transaction calls this once: a second call would hold more, out of order.
     """
     if not identities:
         return {}
     latest: dict[tuple[str, str, str], Identity] = {}
-    for identity in identities:
+    for identity in map(_without_blanks, identities):
         key = (identity.clerk_org_id, identity.source, identity.source_id)
         latest[key] = _merged(latest.get(key), identity)
     records = (
@@ -55,6 +60,15 @@ def keep_identities(connection: Connection, identities: Sequence[Identity]) -> d
     )
     kept = rows(connection, _KEEP, identities=record_set(records))
     return {(row["clerk_org_id"], row["told_id"]): row["id"] for row in kept}
+
+
+def _without_blanks(one: Identity) -> Identity:
+    """A name of blanks is no name: it must not erase one that is known."""
+    return replace(one, username=_text(one.username), email=_text(one.email), avatar_url=_text(one.avatar_url))
+
+
+def _text(told: str | None) -> str | None:
+    return told if told and told.strip() else None
 
 
 def _merged(old: Identity | None, new: Identity) -> Identity:
@@ -92,7 +106,7 @@ with given as (
   join lightfast_org_actor_identities i on i.clerk_org_id = g.clerk_org_id
     and i.source = split_part(g.actor_id, ':', 1) and i.source_id = substr(g.actor_id, strpos(g.actor_id, ':') + 1)
   where i.mapping_method <> 'ambiguous'
-  order by i.id for no key update of i
+  order by i.clerk_org_id, i.source, i.source_id for no key update of i
 )
 update lightfast_org_actor_identities i
 set canonical_actor_id = case when j.is_contradicted then j.actor_id else j.account end,
@@ -113,6 +127,8 @@ def point_to_accounts(connection: Connection, pairs: Sequence[tuple[str, str, st
     return run(connection, _POINT, pairs=record_set(dict(zip(names, pair, strict=True)) for pair in sorted(set(pairs))))
 
 
+# Not `for update`: it would wait for an extraction that keeps these observations from going, and that in turn for
+# entities that this transaction has written.
 _ADOPT = """
 with told as (
   select p.id as push_id, p.event_id, p.workspace_id, c.commit, p.actor, p.actor_id, p.canonical_actor_id,
@@ -131,7 +147,7 @@ with told as (
   where o.actor ->> 'id' !~ '^[0-9]+$'
     and (lower(t.actor ->> 'name') in (lower(o.actor ->> 'id'), lower(o.actor ->> 'name'))
       or lower(t.author_name) in (lower(o.actor ->> 'id'), lower(o.actor ->> 'name')))
-  order by o.id for update of o
+  order by o.id for no key update of o
 ), adopted as (
   select distinct on (id) * from matching order by id, push_id
 )

@@ -41,7 +41,7 @@ with given as (
     workspace_id text, function_id text, source text, delivery_id text, raw_payload_id bigint, parent_event_id bigint,
     payload jsonb, name text, trigger text, triggered_by text,
     repository_id text, input jsonb, chosen_id bigint, debounce_key text, due_at timestamptz, due_by timestamptz,
-    superseded_by bigint)
+    superseded_by bigint, losses integer)
   order by place
 ), new as (
   select coalesce(chosen_id, nextval(pg_get_serial_sequence('incoming_events', 'id'))) as id, given.* from given
@@ -49,11 +49,12 @@ with given as (
   select clock_timestamp() as moment
 ), appended as (
   insert into incoming_events (id, workspace_id, function_id, source, delivery_id, raw_payload_id, parent_event_id,
-    payload, payload_bytes, received_at, debounce_key, due_at, due_by, superseded_by, outcome, outcome_at, output)
+    payload, payload_bytes, received_at, debounce_key, due_at, due_by, superseded_by, losses, outcome,
+    outcome_at, output)
   overriding system value
   select id, workspace_id, function_id, source, delivery_id, raw_payload_id, parent_event_id, payload,
-    pg_column_size(payload), moment, debounce_key, coalesce(due_at, moment), due_by, superseded_by, gone.outcome,
-    gone.outcome_at, gone.output
+    pg_column_size(payload), moment, debounce_key, coalesce(due_at, moment), due_by, superseded_by,
+    coalesce(losses, 0), gone.outcome, gone.outcome_at, gone.output
   from new cross join present
   left join lateral (
     select 'superseded' as outcome, moment as outcome_at, {debounce.SUPERSEDED.format(row="new")} as output
@@ -98,9 +99,9 @@ def _append(connection: Connection, records: Sequence[dict[str, Any]]) -> dict[i
 
 
 def _settled(records: Sequence[dict[str, Any]], way: RowMapping) -> dict[str, Any]:
-    """Return the record of an event with what is settled before it is appended: its id, its times, its survivor."""
+    """Return the record of an event with what is settled before it is appended: id, times, survivor, losses."""
     place: int = way["place"]
-    chosen = {name: way[name] for name in ("due_at", "due_by", "superseded_by")}
+    chosen = {name: way[name] for name in ("due_at", "due_by", "superseded_by", "losses")}
     return {**records[place], **chosen, "chosen_id": way["id"]}
 
 

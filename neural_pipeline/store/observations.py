@@ -37,8 +37,9 @@ def keep_observations(connection: Connection, observations: Sequence[NewObservat
     Raises IntegrityError where an observation of the same workspace and source id exists that is not to be replaced.
     """
     kept = Kept()
+    actor_ids = keep_identities(connection, [actor for one in observations if (actor := _identity(one))])
     for part in _parts(observations):
-        _keep(connection, part, kept)
+        _keep(connection, part, kept, actor_ids=actor_ids)
     return kept
 
 
@@ -49,9 +50,14 @@ def _parts(observations: Sequence[NewObservation]) -> Iterator[Sequence[NewObser
         yield from ([one] for one in part) if replaces else [part]
 
 
-def _keep(connection: Connection, observations: Sequence[NewObservation], kept: Kept) -> None:
+def _keep(
+    connection: Connection,
+    observations: Sequence[NewObservation],
+    kept: Kept,
+    *,
+    actor_ids: Mapping[tuple[str, str], int],
+) -> None:
     removals = [(one, remove_replaced(connection, one)) for one in observations if one.replaces is not None]
-    actor_ids = keep_identities(connection, [actor for one in observations if (actor := _identity(one))])
     cluster_ids = keep_clusters(connection, observations)
     ids = _insert(connection, observations, actor_ids=actor_ids, cluster_ids=cluster_ids)
     vectors.keep_vectors(connection, [(ids[one.external_id], one) for one in observations])

@@ -76,7 +76,7 @@ def keep_outcomes(connection: Connection, outcomes: Sequence[Outcome], *, token:
 _POSTPONE = """
 update incoming_events e
 set attempt = e.attempt + 1, batch_id = null, begun_at = null,
-  due_at = clock_timestamp() + make_interval(secs => f.pause)
+  due_at = greatest(e.due_at, clock_timestamp() + make_interval(secs => f.pause))
 from jsonb_to_recordset(cast(:retries as jsonb)) as f(event_id bigint, pause double precision)
 where e.id = f.event_id and e.outcome is null
 """
@@ -85,14 +85,14 @@ where e.id = f.event_id and e.outcome is null
 def postpone(connection: Connection, retries: Sequence[Retry], *, token: Token) -> None:
     """Count a failed attempt of each event and let it wait for the next one, its row queued again.
 
-    One that a newer event of its key stands for ends instead, its attempt counted.
+    One that a newer event of its key stands for ends instead, its attempt counted; the newer one waits as long.
     The caller holds the batch alone: a recorder beside this would bring the rows of waiting events to running.
     """
     if not retries:
         return
     failures = {retry.event_id: retry.failure for retry in retries}
     keep_attempts(connection, failures, batch_id=token.batch_id, run_id=token.run_id)
-    debounce.give_way(connection, failures, attempts=1)
+    debounce.give_way(connection, {retry.event_id: retry.pause for retry in retries}, attempts=1)
     pauses = record_set({"event_id": retry.event_id, "pause": retry.pause} for retry in retries)
     run(connection, _POSTPONE, retries=pauses)
     lifecycle.return_to_queue(connection, list(failures))

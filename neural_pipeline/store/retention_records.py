@@ -31,7 +31,8 @@ def remove_records(connection: Connection, after: Place, cutoffs: Cutoffs) -> Pa
 
     What they observed stays for ever, and stands without an execution; younger children stay, without a parent.
     """
-    ids, end = old_ones(connection, OLD_RECORD, "e.outcome_at", after=after, cutoffs=cutoffs)
+    page, end = old_ones(connection, OLD_RECORD, "e.outcome_at", after=after, cutoffs=cutoffs)
+    ids = _with_what_goes_first(connection, page, cutoffs)
     due = {row["id"]: row["outcome"] for row in rows(connection, _DUE, ids=ids)}
     going = sorted(due.keys() - _staying(connection, list(due)))
     _remove(connection, going)
@@ -48,6 +49,34 @@ select superseded_by, id from incoming_events where superseded_by = any(:ids)
 """
 """What goes after what: a child after its parent, which was asked for it; a replacement after what it replaced; and the
 one that stood for others after them."""
+
+_GOING_FIRST = f"""
+with recursive found (id) as (
+  select unnest(cast(:ids as bigint[]))
+  union
+  select t.goes_first from found f
+  cross join lateral (
+    select p.parent_event_id as goes_first from incoming_events p where p.id = f.id
+    union all
+    select r.event_id from replaced_observations r where r.replaced_by_event_id = f.id
+    union all
+    select s.id from incoming_events s where s.superseded_by = f.id
+  ) t
+  where exists (select {OLD_RECORD} and e.id = t.goes_first)
+)
+select id from found
+"""  # noqa: S608 - made of a constant
+
+
+def _with_what_goes_first(connection: Connection, ids: Sequence[int], cutoffs: Cutoffs) -> list[int]:
+    """Return the executions and the old ones that must go before them, which a later page may hold.
+
+    What a capture superseded ended a moment before it: without its parent it would stay another night, and so would
+    the one that stands for it.
+    """
+    ages = {"record": cutoffs.record, "failed_record": cutoffs.failed_record}
+    return [row["id"] for row in rows(connection, _GOING_FIRST, ids=list(ids), **ages)]
+
 
 _HELD = """
 with children as materialized (

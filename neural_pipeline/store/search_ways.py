@@ -24,7 +24,7 @@ _CANDIDATES = 200
 MIN_SIMILARITY = 0.1
 """Cosine below which texts do not count as near: that of unrelated texts in the offline embedder scatters about 0."""
 
-FREQUENT = 5_000
+FREQUENT = 1_000
 """Observations of an entity from which the newest are found by walking back in time, not by looking at them all."""
 
 MAX_ENTITIES = 20

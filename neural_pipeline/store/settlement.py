@@ -117,7 +117,7 @@ def release(connection: Connection, event_ids: Sequence[int], *, pause: float = 
       due_at = greatest(due_at, clock_timestamp() + nullif(make_interval(secs => :pause), interval '0'))
     where id = any(:ids) and outcome is null
     """
-    debounce.give_way(connection, event_ids)
+    debounce.give_way(connection, dict.fromkeys(event_ids, pause))
     run(connection, sql, ids=list(event_ids), pause=pause)
     lifecycle.return_to_queue(connection, event_ids)
 
@@ -178,7 +178,7 @@ def _free(connection: Connection, events: Sequence[RowMapping], *, losses: int) 
     where id = any(:ids) and outcome is null
     """
     ids = [event["id"] for event in events]
-    debounce.give_way(connection, ids, losses=losses)
+    debounce.give_way(connection, dict.fromkeys(ids, 0.0), losses=losses)
     run(connection, sql, ids=ids, losses=losses)
 
 

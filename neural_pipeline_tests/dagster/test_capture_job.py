@@ -29,6 +29,7 @@ def test_the_graph_has_the_ops_of_the_design_and_no_edge_more():
     assert edges(observation_capture) == {
         ("load", "gate"),
         *(("gate", op) for op in fan),
+        ("classify", "embed"),
         *((op, "assign_clusters") for op in fan),
         ("gate", "assign_clusters"),
         ("assign_clusters", "store"),
@@ -58,7 +59,13 @@ def test_a_run_is_the_job_s_own_ops_and_each_logs_and_shows_its_counts(site: Sit
         "other": 1,
         "model": "offline",
     }
-    assert metadata_of(result, "embed") == {"events": 4, "failed": 0, "vectors": 12, "embedder": "hashing-256"}
+    assert metadata_of(result, "embed") == {
+        "events": 4,
+        "failed": 0,
+        "vectors": 12,
+        "waiting": 0,
+        "embedder": "hashing-256",
+    }
     assert metadata_of(result, "extract_entities").keys() == {"events", "failed", "entities"}
     assert metadata_of(result, "resolve_actors") == {"commits with a known author": 0}
     assert metadata_of(result, "assign_clusters") == {

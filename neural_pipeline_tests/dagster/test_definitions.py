@@ -11,7 +11,13 @@ import pytest
 
 from neural_pipeline.definitions import defs
 
-JOBS = ("observation_capture", "retention", "vector_indexing")
+WORKFLOWS = {
+    "cluster_summary": "neural.cluster.summary",
+    "llm_entity_extraction": "neural.llm-entity-extraction",
+    "observation_capture": "neural.observation.capture",
+    "profile_update": "neural.profile.update",
+}
+JOBS = (*WORKFLOWS, "retention", "vector_indexing")
 LIFECYCLE = ("canceled", "failure", "queued", "started", "success")
 NOWHERE = "postgresql+psycopg2://nobody:nothing@127.0.0.1:1/nowhere"
 
@@ -30,7 +36,9 @@ def test_the_code_location_defines_this_and_nothing_else():
         "resources": sorted(repository.get_top_level_resources()),
     } == {
         "jobs": [*JOBS],
-        "sensors": [*(f"lifecycle_{status}" for status in LIFECYCLE), "observation_capture_inbox", "reconciler"],
+        "sensors": sorted(
+            [*(f"{name}_inbox" for name in WORKFLOWS), *(f"lifecycle_{status}" for status in LIFECYCLE), "reconciler"]
+        ),
         "schedules": ["retention_daily", "vector_indexing_often"],
         "assets": [],
         "resources": ["pipeline"],
@@ -50,8 +58,9 @@ def test_sensors_are_evaluated_as_often_as_the_daemon_can_but_for_the_reconciler
     assert set(intervals.values()) == {1}, "0 would mean 30 seconds"
 
 
-def test_the_inbox_sensor_starts_the_job_it_is_named_after():
-    assert sensors()["observation_capture_inbox"].job_name == "observation_capture"
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_an_inbox_sensor_starts_the_job_it_is_named_after(name: str):
+    assert sensors()[f"{name}_inbox"].job_name == name
 
 
 @pytest.mark.parametrize("name", JOBS)
@@ -61,8 +70,9 @@ def test_a_job_runs_in_one_process_and_stores_nothing_between_its_ops(name: str)
     assert job.resource_defs["io_manager"] is dg.mem_io_manager
 
 
-def test_the_job_of_a_workflow_names_its_function():
-    assert defs.resolve_job_def("observation_capture").tags == {"neural/function": "neural.observation.capture"}
+@pytest.mark.parametrize(("name", "function_id"), WORKFLOWS.items())
+def test_the_job_of_a_workflow_names_its_function(name: str, function_id: str):
+    assert defs.resolve_job_def(name).tags == {"neural/function": function_id}
 
 
 def schedule(name: str) -> dg.ScheduleDefinition:
@@ -103,7 +113,8 @@ def refuse(*_):
 socket.socket.connect = refuse
 import neural_pipeline.definitions
 import psycopg2
-heavy = [name for name in ("pandas", "sklearn", "scipy", "alembic", "typer", "rich") if name in sys.modules]
+names = "pandas sklearn scipy alembic typer rich pydantic_ai openai anthropic fastembed".split()
+heavy = [name for name in names if name in sys.modules]
 engines = neural_pipeline.store.database._engine.cache_info().currsize
 print(json.dumps({"heavy": heavy, "engines": engines}))
 """

@@ -236,9 +236,23 @@ def test_a_model_s_entities_are_normalised_judged_and_named_after_it(readings: R
 def test_of_twenty_entities_the_fifteen_most_certain_are_kept(readings: Readings):
     readings.observe("a")
     events = readings.ask_for("a")
-    readings.work(ModelMadeUp(lambda: answer_of(*((f"thing-{n:02}", 0.7 + n / 100) for n in range(20)))))
+    found = [{"category": "service", "key": f"thing-{n:02}", "confidence": 0.7 + n / 100} for n in range(20)]
+    readings.work(ModelMadeUp(lambda: ExtractionAnswer.model_validate({"entities": found})))
     assert readings.outputs(events) == [success("a", 15)]
     assert [entity for entity, *_ in readings.entities()] == [f"service:thing-{n:02}" for n in range(5, 20)]
+
+
+def test_as_many_entities_are_asked_for_and_kept_as_the_settings_say(
+    readings: Readings, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("NEURAL_EXTRACTION_MAX_ENTITIES", "18")
+    readings.observe("a")
+    events = readings.ask_for("a")
+    found = [{"category": "service", "key": f"thing-{n:02}", "confidence": 0.9} for n in range(20)]
+    model = ModelMadeUp(lambda: ExtractionAnswer.model_validate({"entities": found}))
+    readings.work(model)
+    assert readings.outputs(events) == [success("a", 18)]
+    assert "at most 18" in model.asked[0].prompt.instructions
 
 
 def test_hostile_keys_are_cleaned_or_dropped_and_the_rest_is_kept(readings: Readings):
@@ -247,7 +261,7 @@ def test_hostile_keys_are_cleaned_or_dropped_and_the_rest_is_kept(readings: Read
     hostile = ("re\x00dis\x1b[31m", "k" * 10_000, "\ud800kafka", "'; drop table x; --", "\u202e", "\x00")
     readings.work(ModelMadeUp(lambda: answer_of(*((key, 0.9) for key in hostile), ("nats", 0.8))))
     assert [entity for entity, *_ in readings.entities()] == [
-        "service:drop-table-x;",
+        "service:drop-table-x",
         "service:kafka",
         "service:nats",
         "service:re-dis-[31m",

@@ -12,6 +12,7 @@ import pytest
 from neural_pipeline.resources import Pipeline
 from neural_pipeline.workflows.cluster_summary.job import cluster_summary
 from neural_pipeline.workflows.llm_entity_extraction.job import llm_entity_extraction
+from neural_pipeline.workflows.observation_capture.job import observation_capture
 from neural_pipeline_tests.building import source_event, workspaces
 from neural_pipeline_tests.dagster.launching import Site, metadata_of
 from neural_pipeline_tests.openai_server import Asked, OpenAIServer, Reply, refused
@@ -34,15 +35,19 @@ FAILURES = {
     "unauthorized": refused(401, f"Incorrect API key provided: {KEY}"),
     "timed_out": Reply(seconds=20.0),
 }
+TOO_SHORT = Reply(vectors=[[1.0, 0.0]] * 3)
 ALL = (*FAILURES, GOOD)
 TEXT = "We keep the tokens of customers in a vault now. " * 6
 
 
 def script(asked: Asked) -> Reply:
     """Fail as the title of the event says, or answer what is asked for."""
+    is_embedding = asked.path.endswith("/embeddings")
     for trouble, reply in FAILURES.items():
         if any(f"trouble {trouble}" in text for text in asked.texts):
-            return reply
+            return TOO_SHORT if is_embedding and trouble == "invalid_answer" else reply
+    if is_embedding:
+        return Reply()
     return Reply(answer=next(answer for name, answer in ANSWERS.items() if name in asked.fields))
 
 
@@ -77,7 +82,7 @@ def captured(site: Site, *troubles: str) -> dg.ExecuteInProcessResult:
         workspaces(connection, *troubles)
     for trouble in troubles:
         site.ingest(source_event(trouble, title=f"trouble {trouble}", body=TEXT), workspace_id=trouble)
-    return site.capture()
+    return worked_off(site, observation_capture)
 
 
 def worked_off(site: Site, job: dg.JobDefinition) -> dg.ExecuteInProcessResult:
@@ -153,6 +158,50 @@ def test_every_failure_of_a_provider_fails_a_child_with_its_reason_once_its_atte
         trouble: f"ModelFailed: {trouble}" for trouble in FAILURES
     }
     assert_the_key_is_nowhere(site, result)
+
+
+EMBEDDING_FAILURES = sorted(FAILURES.keys() - {"refused"})
+"""A model of vectors refuses nothing."""
+
+
+def test_every_failure_of_an_embedder_fails_its_capture_with_the_reason_once_its_attempts_are_spent(
+    site: Site, provider: OpenAIServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NEURAL_CLASSIFY_MODEL", "offline")
+    monkeypatch.setenv("NEURAL_EMBED_MODEL", "openai:made-up@8")
+    result = captured(site, *EMBEDDING_FAILURES, GOOD)
+    found = ends(site, "neural.observation.capture")
+    assert {name: (end["status"], end["step"]) for name, end in found.items()} == {
+        GOOD: ("completed", None),
+        **dict.fromkeys(EMBEDDING_FAILURES, ("failed", "embed")),
+    }
+    classes = site.rows(
+        "select e.workspace_id, a.error_class from workflow_run_attempts a join incoming_events e on e.id = a.event_id"
+    )
+    assert {row["workspace_id"]: row["error_class"] for row in classes} == {
+        trouble: f"ModelFailed: {trouble}" for trouble in EMBEDDING_FAILURES
+    }
+    assert site.column("select distinct model from observation_vectors") == ["openai:made-up@8"]
+    assert metadata_of(result, "embed")["model_calls"] == len(EMBEDDING_FAILURES) + 1
+    assert_the_key_is_nowhere(site, result)
+
+
+def test_captures_wait_for_tomorrow_when_the_budget_of_embeddings_is_exhausted(
+    site: Site, provider: OpenAIServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NEURAL_CLASSIFY_MODEL", "offline")
+    monkeypatch.setenv("NEURAL_EMBED_MODEL", "openai:made-up@8")
+    monkeypatch.setenv("NEURAL_MODEL_DAILY_TOKENS", "10")
+    captured(site, GOOD)
+    assert provider.count == 0
+    waiting = site.row(
+        """
+        select r.status, e.attempt, e.losses, e.batch_id,
+          (e.due_at at time zone 'UTC')::time < '00:01' as is_due_at_midnight
+        from incoming_events e join lightfast_workspace_workflow_runs r on r.event_id = e.id
+        """
+    )
+    assert waiting == {"status": "queued", "attempt": 0, "losses": 0, "batch_id": None, "is_due_at_midnight": True}
 
 
 def test_a_provider_that_recovers_is_asked_again_by_the_next_attempt(

@@ -27,7 +27,7 @@ HOUR = timedelta(hours=1)
 ANSWER = {
     "summary": "The checkout was fixed and released.",
     "keyTopics": ["checkout", "tax"],
-    "keyContributors": ["ada"],
+    "keyContributors": ["mallory", "unknown", "Ada"],
     "status": "completed",
 }
 

@@ -17,7 +17,7 @@ from neural_pipeline.postgres.target import DAGSTER_SCHEMA, resolve_database
 from neural_pipeline.settings import Settings
 from neural_pipeline.store.sql import run, scalar
 
-PATIENCE = 120.0
+PATIENCE = 240.0
 
 
 def environment_of(engine: Engine, database: URL, home: Path) -> dict[str, str]:

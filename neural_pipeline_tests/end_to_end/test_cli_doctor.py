@@ -18,19 +18,23 @@ from sqlalchemy.engine import URL
 from neural_pipeline.cli.daemon import daemon_place
 from neural_pipeline.cli.instance import dagster_instance
 from neural_pipeline.cli.main import run
+from neural_pipeline.contracts.events import Source
+from neural_pipeline.contracts.incoming import SyncPayload
+from neural_pipeline.contracts.lifecycle import Trigger
 from neural_pipeline.postgres import server as embedded
 from neural_pipeline.postgres.databases import create_database, drop_database
 from neural_pipeline.postgres.server import server_url
 from neural_pipeline.postgres.target import resolve_database
 from neural_pipeline.settings import Settings
+from neural_pipeline.store.inbox import NewEvent, append
 from neural_pipeline.store.revision import SCHEMA_REVISION
 from neural_pipeline.store.settlement import hand_back
-from neural_pipeline_tests.building import begun_batch, capture, column, end_run, open_batch, ready, run_of, waiting
+from neural_pipeline_tests.building import begun_batch, column, open_batch, run_of, waiting
 from neural_pipeline_tests.end_to_end.processes import daemon, environment_of, wait_until
 
 HIDDEN = "s3cr3t-w0rd"
 OF_ROWS = ("runs", "waiting", "batches", "circles", "record", "accounting")
-ALL = ("server", "schema", "daemon", "heartbeats", "sensors", "ticks", *OF_ROWS)
+ALL = ("models", "server", "schema", "daemon", "heartbeats", "sensors", "ticks", *OF_ROWS)
 Doctor = Callable[..., tuple[int, dict[str, Any]]]
 
 
@@ -61,7 +65,7 @@ def test_a_database_that_nobody_has_used_yet_is_no_fault_and_stays_as_it_is(
     assert code == 0
     assert tuple(findings) == ALL
     assert statuses(findings) == {
-        "server": "ok", "schema": "ok", "daemon": "warn", "heartbeats": "warn",
+        "models": "ok", "server": "ok", "schema": "ok", "daemon": "warn", "heartbeats": "warn",
         **dict.fromkeys(("sensors", "ticks", "runs"), "skip"),
         **dict.fromkeys(("waiting", "batches", "circles", "record", "accounting"), "ok"),
     }  # fmt: skip
@@ -76,9 +80,9 @@ def test_people_get_one_line_per_check(database: URL, capsys: pytest.CaptureFixt
     assert run(["doctor"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[1] for line in lines] == list(ALL)
-    assert lines[1] == f"ok    schema       revision {SCHEMA_REVISION}"
-    assert lines[2].startswith("warn  daemon ")
-    assert lines[2].endswith("; do: `neural up`")
+    assert lines[2] == f"ok    schema       revision {SCHEMA_REVISION}"
+    assert lines[3].startswith("warn  daemon ")
+    assert lines[3].endswith("; do: `neural up`")
 
 
 def test_help_and_a_server_that_is_down_need_no_dagster() -> None:
@@ -121,11 +125,12 @@ def test_an_event_that_waits_longer_than_the_setting_allows_fails_the_check(
     assert "longer than" not in doctor()[1]["waiting"]["found"]
 
 
-def test_children_that_wait_for_later_versions_are_no_fault(engine: Engine, doctor: Doctor, workspace: str) -> None:
-    token, _ = ready(engine, 1)
-    capture(engine, token)
+def test_what_waits_for_workflows_of_later_versions_is_no_fault(engine: Engine, doctor: Doctor, workspace: str) -> None:
+    payloads = [SyncPayload(source_id=name, source_type=Source.GITHUB) for name in ("one", "two")]
     with engine.begin() as connection:
-        end_run(connection, token)
+        for payload in payloads:
+            event = NewEvent(workspace, "neural", payload.source_id, payload, Trigger.MANUAL)
+            append(connection, [event])
     age(engine, "incoming_events", "due_at")
     code, findings = doctor()
     assert (code, findings["waiting"]["status"]) == (0, "ok")
@@ -233,7 +238,7 @@ def test_a_server_that_refuses_fails_the_check_hides_its_password_and_skips_the_
     assert findings["server"]["status"] == "FAIL"
     assert "127.0.0.1:1 as user mira" in findings["server"]["found"]
     assert findings["server"]["todo"]
-    assert {findings[check]["status"] for check in ALL[1:]} == {"skip"}
+    assert {findings[check]["status"] for check in ALL[2:]} == {"skip"}
     assert HIDDEN not in str(findings)
 
 

@@ -70,8 +70,9 @@ def test_refused_payloads_are_listed_newest_first_with_their_reason(neural: Neur
 
 
 def test_refused_payloads_are_shown_as_a_table(
-    neural: Neural, not_allowed: list[int], capsys: pytest.CaptureFixture[str]
+    neural: Neural, not_allowed: list[int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
     assert run(["payloads", "list"]) == 0
     assert capsys.readouterr().out.count("issues.opened is not taken in") == len(not_allowed)
 

@@ -140,7 +140,10 @@ def test_dagsters_home_holds_the_deployed_configuration_and_is_renewed(tmp_path:
     assert "neural_pipeline.definitions" in deployment_file("workspace.yaml").read_text()
 
 
-def test_every_setting_is_listed_with_its_meaning(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_setting_is_listed_with_its_meaning(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
     assert run(["settings"]) == 0
     shown = capsys.readouterr().out
     assert "NEURAL_CAPTURE_CHUNK" in shown

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine, text
 
 from neural_pipeline.cli.showcase import questions
 from neural_pipeline.postgres import server
@@ -60,9 +61,32 @@ def test_every_command_of_the_readme_does_what_it_says(home: Path) -> None:
             runner = run_until_ready if kind == "sh until-ready" else run_to_its_end
             outputs[line] = runner(line, environment)
     assert "event_accounting: 0 unexplained" in outputs["make demo"]
+    assert_the_whole_cascade_was_done(home)
     assert "workspace settings have version 2" in outputs[".venv/bin/neural runs list --status failed --since 24h"]
     accounting = next(output for line, output in outputs.items() if "event_accounting" in line)
     assert set(re.findall(r"\|\s+(\d+)$", accounting, re.MULTILINE)) == {"0"}
+
+
+def assert_the_whole_cascade_was_done(home: Path) -> None:
+    """Through sensors, daemon and workers: observations, and the profiles, summaries and entities that follow."""
+    engine = create_engine(server.server_url(home, "neural"))
+    counted = """
+    select p.actor_id, p.observation_count, p.last_active_at from lightfast_workspace_actor_profiles p
+    where p.workspace_id = 'ws_xxx' and p.merged_into is null
+    """
+    stored = """
+    select canonical_actor_id, count(*), max(occurred_at) from lightfast_workspace_neural_observations
+    where workspace_id = 'ws_xxx' and canonical_actor_id is not null group by 1
+    """
+    summaries = "select summarized_by from lightfast_workspace_observation_clusters where summary is not null"
+    entities = "select distinct extracted_by from observation_entities where extracted_by <> 'rules'"
+    with engine.begin() as connection:
+        rows_of = {sql: connection.execute(text(sql)).all() for sql in (counted, stored, summaries, entities)}
+    engine.dispose()
+    assert sorted(rows_of[counted]) == sorted(rows_of[stored])
+    assert len(rows_of[stored]) > 5
+    assert {by for (by,) in rows_of[summaries]} == {"offline:extractive"}
+    assert {by for (by,) in rows_of[entities]} == {"offline:prose"}
 
 
 def run_to_its_end(line: str, environment: dict[str, str]) -> str:
@@ -73,7 +97,7 @@ def run_to_its_end(line: str, environment: dict[str, str]) -> str:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=420,
         check=False,
     )
     assert finished.returncode == 0, f"{line}\n{finished.stdout}\n{finished.stderr}"

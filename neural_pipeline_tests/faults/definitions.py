@@ -14,8 +14,11 @@ from typing import Any
 from neural_pipeline import definitions
 from neural_pipeline.contracts.events import SourceEvent
 from neural_pipeline.store import outcomes
+from neural_pipeline.workflows.cluster_summary import job as summary_job
+from neural_pipeline.workflows.llm_entity_extraction import job as extraction_job
 from neural_pipeline.workflows.observation_capture import analysis, classifying, job
 from neural_pipeline.workflows.observation_capture.persist import Persistence
+from neural_pipeline.workflows.profile_update import job as profile_job
 from neural_pipeline_tests.faults.events import HANG, POISON
 
 _HOME = Path(os.environ["NEURAL_HOME"])
@@ -59,14 +62,19 @@ OPS = {
     "load": (job, "with_events"),
     "gate": (job, "pass_gate"),
     "classify": (job, "classify_all"),
-    "embed": (analysis, "embed"),
+    "embed": (job, "embed_by_workspace"),
     "extract_entities": (analysis, "find_entities"),
     "resolve_actors": (job, "recall_authors"),
     "assign_clusters": (job, "decide"),
     "store": (Persistence, "_write"),
     "transaction": (outcomes, "keep_outcomes"),
+    "recount": (profile_job, "keep_profiles"),
+    "summarise": (summary_job, "ask_all"),
+    "extract": (extraction_job, "ask_all"),
 }
-"""What each op calls first, and where it looks that up; and what the store calls in the middle of a transaction."""
+"""What each op calls first, and where it looks that up; what the store calls in the middle of a transaction; and what
+the three children call when they write, or ask.
+"""
 
 for _op, (_place, _name) in OPS.items():
     _stoppable(_place, _name, _op)

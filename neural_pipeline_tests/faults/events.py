@@ -54,8 +54,12 @@ def _ordinary(count: int) -> Iterator[tuple[str, SourceEvent, str]]:
             yield workspace, _significant(own), "success"
 
 
+_PROSE = " Thanks to Jane Roe, who moved the sessions from PostgreSQL to Redis last week." * 3
+"""Makes a body long enough to be read for entities."""
+
+
 def _significant(number: int) -> SourceEvent:
     body = (
         f"The checkout of service-{number % 37} failed for @dev{number % 11}, see #{number} and API_KEY_{number % 5}."
-    )
+    ) + (_PROSE if number % 3 == 0 else "")
     return source_event(f"pr-{number}", title=f"[PR Opened] Fix checkout number {number}", body=body)

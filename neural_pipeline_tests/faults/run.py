@@ -60,14 +60,14 @@ def run_scenario(scenario: Scenario, *, count: int) -> Result:
 
 
 def _await_end(site: Site, *, patience: float) -> None:
-    """Wait while captures go on ending, however slow the machine is; raises NotInTime."""
+    """Wait while executions go on ending, however slow the machine is; raises NotInTime."""
     beginning = last = time.monotonic()
     finished = site.finished()
     while not _is_done(site):
         if (now := site.finished()) > finished:
             finished, last = now, time.monotonic()
         if time.monotonic() - last > patience or time.monotonic() - beginning > _AT_MOST:
-            raise NotInTime(f"{site.unfinished()} captures do not end")
+            raise NotInTime(f"{site.unfinished()} executions do not end")
         time.sleep(0.2)
 
 

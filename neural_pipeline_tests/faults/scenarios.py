@@ -227,9 +227,11 @@ def _running(site: Site) -> str:
 
 
 OPS = ("load", "gate", "classify", "embed", "extract_entities", "resolve_actors", "assign_clusters", "store")
+CHILDREN = ("recount", "summarise", "extract")
 
 SCENARIOS = (
     *(Scenario(f"worker-killed-in-{op}", f"kill -9 of a run worker in `{op}`", kill_in(op)) for op in OPS),
+    *(Scenario(f"child-killed-in-{op}", f"kill -9 of a child's run worker in `{op}`", kill_in(op)) for op in CHILDREN),
     Scenario(
         "daemon-killed",
         "kill -9 of daemon and code server between assignment and launch",
@@ -278,5 +280,5 @@ SCENARIOS = (
     Scenario("reboot", "everything ends at once, Postgres too", reboot),
 )
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
-SHORT = ("worker-killed-in-store", "commits-unanswered")
+SHORT = ("worker-killed-in-store", "child-killed-in-extract", "commits-unanswered")
 """The named subset that CI runs, with fewer events."""

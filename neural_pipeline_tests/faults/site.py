@@ -41,6 +41,11 @@ FAST = {
     "NEURAL_ISOLATING_LOSSES": "5",
     "NEURAL_LEASE_SECONDS": "6",
     "NEURAL_RETRY_BASE_SECONDS": "1",
+    **{
+        f"NEURAL_{child}_{period}_SECONDS": seconds
+        for child in ("PROFILE", "SUMMARY", "EXTRACTION")
+        for period, seconds in (("DEBOUNCE", "2"), ("MAX_DEBOUNCE", "6"))
+    },
 }
 """Several runs to hit, a few more after a loss, and short leases, so that losses are noticed within seconds."""
 
@@ -234,17 +239,17 @@ class Site:
         (self.home / "pause" / op).unlink(missing_ok=True)
 
     def finished(self) -> int:
-        """Return how many captures have their end."""
-        return int(self.scalar(f"{_CAPTURES} and status in ('completed', 'failed', 'cancelled')"))
+        """Return how many executions have their end."""
+        return int(self.scalar(f"{_EXECUTIONS} where status in ('completed', 'failed', 'cancelled')"))
 
     def unfinished(self) -> int:
-        """Return how many captures have not."""
-        return int(self.scalar(f"{_CAPTURES} and status in ('queued', 'running')"))
+        """Return how many executions have not."""
+        return int(self.scalar(f"{_EXECUTIONS} where status in ('queued', 'running')"))
 
     def await_progress(self, more: int = 1) -> None:
-        """Wait until some more captures have their end."""
+        """Wait until some more executions have their end."""
         before = self.finished()
-        self.await_(lambda: self.finished() >= before + more or not self.unfinished(), "captures to end")
+        self.await_(lambda: self.finished() >= before + more or not self.unfinished(), "executions to end")
 
     def close(self) -> None:
         """End everything that was started here."""
@@ -254,10 +259,7 @@ class Site:
         server.stop(self.server_home, mode="immediate")
 
 
-_CAPTURES = """
-select count(*) from lightfast_workspace_workflow_runs
-where inngest_function_id = 'neural.observation.capture'
-"""
+_EXECUTIONS = "select count(*) from lightfast_workspace_workflow_runs"
 
 
 def _in_schema(url: URL) -> URL:

@@ -129,6 +129,11 @@ _TWICE = {
       left join lightfast_workspace_operations_metrics m on m.event_id = e.id and m.type = 'observation_captured'
       where e.function_id = 'neural.observation.capture' and e.output ->> 'status' = 'success'
       group by e.id having count(m.id) <> 1""",
+    "observations counted in a profile": """
+      select p.actor_id as what from lightfast_workspace_actor_profiles p
+      left join lightfast_workspace_neural_observations o
+        on (o.workspace_id, o.canonical_actor_id) = (p.workspace_id, p.actor_id)
+      group by p.id having p.observation_count <> count(o.id)""",
     "children of an execution": """
       select parent_event_id::text as what from incoming_events where parent_event_id is not null
       group by parent_event_id, function_id having count(*) > 1""",
@@ -141,8 +146,21 @@ def _doubled(site: Site) -> list[str]:
 
 _STUCK = {
     "unfinished": """
-      select id::text as what from lightfast_workspace_workflow_runs
-      where inngest_function_id = 'neural.observation.capture' and status in ('queued', 'running')""",
+      select id::text as what from lightfast_workspace_workflow_runs where status in ('queued', 'running')""",
+    "actor without a profile": """
+      select distinct canonical_actor_id as what from lightfast_workspace_neural_observations o
+      where canonical_actor_id is not null and not exists (
+        select from lightfast_workspace_actor_profiles p
+        where (p.workspace_id, p.actor_id) = (o.workspace_id, o.canonical_actor_id))""",
+    "cluster without a summary": """
+      select external_id as what from lightfast_workspace_observation_clusters
+      where observation_count >= 5 and summary is null""",
+    "text that was not read": """
+      select o.external_id as what from lightfast_workspace_neural_observations o
+      where length(o.content) > 200 and not exists (
+        select from lightfast_workspace_workflow_runs r
+        where r.inngest_function_id = 'neural.llm-entity-extraction' and r.status = 'completed'
+          and r.output ->> 'status' = 'success' and r.output ->> 'observationId' = o.external_id)""",
     "batch not closed": "select id::text as what from event_batches where state <> 'closed'",
     "workspace held": "select workspace_id as what from batch_workspaces where closed_at is null",
     "accounting": "select rule as what from event_accounting where unexplained <> 0",

@@ -281,6 +281,23 @@ def test_a_question_longer_than_any_days_budget_stands_in_nobodys_way(engine: En
     assert answers.found.keys() == {one.event_id for one in others}
 
 
+def test_a_question_longer_than_any_days_budget_holds_nobody_up_while_calls_are_under_way(engine: Engine) -> None:
+    first, second, last = questions(engine, 3)
+    long = Asked(second.event_id, "ws_test", question("ws_test " + "x" * 100_000))
+    is_last_asked, seen = threading.Event(), list[bool]()
+
+    def script(data: str) -> Said:
+        if data == last.question.prompt.data:
+            is_last_asked.set()
+        elif data == first.question.prompt.data:
+            seen.append(is_last_asked.wait(5))
+        return say(data)
+
+    answers = ask_all(asker(engine, Scripted(script), budget=10_000), [first, long, last])
+    assert seen == [True]
+    assert answers.failures.keys() == {second.event_id}
+
+
 def test_what_was_answered_is_not_asked_again_by_the_next_run(engine: Engine) -> None:
     asked = questions(engine, 3)
     ask_all(asker(engine, Scripted()), asked[:2])
@@ -480,9 +497,15 @@ def test_rules_answer_at_once_without_rows_threads_or_a_database() -> None:
     nowhere = create_engine("postgresql+psycopg2://nobody@127.0.0.1:1/nothing")
     rules = Scripted(in_this_thread, usage=Usage(), name="offline:rules", is_offline=True)
     asked = [Asked(n, "ws_test", question(f"ws_test {n}")) for n in range(3)]
-    answers: Answers[Any] = ask_all(asker(nowhere, rules, budget=0, deadline=0.0), asked)
+    answers: Answers[Any] = ask_all(asker(nowhere, rules, budget=0), asked)
     assert {id_: answer.value for id_, answer in answers.found.items()} == {n: say(f"ws_test {n}") for n in range(3)}
     assert (answers.calls, answers.failures) == (0, {})
+
+
+def test_rules_leave_what_they_have_no_time_for_to_a_later_run_but_do_one_at_least(engine: Engine) -> None:
+    first, *rest = questions(engine, 3)
+    answers = ask_all(asker(engine, Scripted(say, is_offline=True), deadline=0.0), [first, *rest])
+    assert (set(answers.found), answers.unasked) == ({first.event_id}, {asked.event_id for asked in rest})
 
 
 def test_a_rule_that_fails_fails_for_its_event_alone(engine: Engine) -> None:

@@ -1,6 +1,7 @@
 """Attempts: what stumbles is tried again after a pause, its errors are kept, and what is refused is not tried again."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -82,6 +83,19 @@ def test_a_stumbling_event_waits_for_its_next_attempt_and_the_others_of_the_chun
         assert event_of(connection, stumbling)["losses"] == 0
         assert unexplained(connection) == 0
         assert batches.assign(connection, function_id=CAPTURE, limits=LIMITS) == []
+
+
+def test_an_event_whose_provider_asks_for_a_longer_pause_waits_for_so_long(engine: Engine, workspace: str) -> None:
+    with engine.begin() as connection:
+        ids = waiting(connection, 2)
+        token = begun_batch(connection, ids)
+    attempt(engine, token, {ids[0]: replace(STUMBLED, retry_after=90.0), ids[1]: replace(STUMBLED, retry_after=1e9)})
+    with engine.begin() as connection:
+        sql = "select extract(epoch from due_at - clock_timestamp()) from incoming_events order by id"
+        assert [float(seconds) for seconds in column(connection, sql)] == [
+            pytest.approx(90.0, abs=5),
+            pytest.approx(3600.0, abs=5),
+        ]
 
 
 def test_every_attempt_is_kept_with_class_message_step_stack_and_its_run(engine: Engine, workspace: str) -> None:

@@ -13,8 +13,10 @@ from neural_pipeline_tests.building import LIMITS, column, end_run, event_of, ru
 from neural_pipeline_tests.debouncing import (
     PROFILE,
     STUMBLED,
+    appended,
     assert_superseded,
     at_work,
+    child,
     news,
     seconds_until,
     waiting_about,
@@ -118,12 +120,60 @@ def test_the_attempt_of_a_superseded_event_is_counted_and_kept(scratch: Connecti
     assert column(scratch, kept, id=old) == ["it stumbled"]
 
 
-def test_a_loss_is_counted_once_for_what_comes_back_and_not_for_what_waits(scratch: Connection) -> None:
+def losses_of(connection: Connection, *event_ids: int) -> list[int]:
+    return [event_of(connection, id_)["losses"] for id_ in event_ids]
+
+
+def had_losses(connection: Connection, event_id: int, losses: int) -> None:
+    sql = "update incoming_events set losses = :losses where id = :id"
+    connection.execute(text(sql), {"id": event_id, "losses": losses})
+
+
+def test_a_loss_is_counted_once_and_the_one_that_stands_for_it_takes_it_over(scratch: Connection) -> None:
     old = news(scratch, "x", "d1")
     token = at_work(scratch, old, news(scratch, "y", "d2"))
-    new = news(scratch, "x", "d3")
+    new, other = news(scratch, "x", "d3"), news(scratch, "z", "d4")
     lost(scratch, token)
-    assert [event_of(scratch, id_)["losses"] for id_ in (old, new)] == [1, 0]
+    assert losses_of(scratch, old, new, other) == [1, 1, 0]
+
+
+@pytest.mark.parametrize(("older", "newer", "counted"), [(0, 0, 1), (2, 0, 3), (0, 2, 3)])
+def test_of_two_lost_at_once_the_newer_has_the_most_losses_of_both(
+    scratch: Connection, older: int, newer: int, counted: int
+) -> None:
+    token, old, new = joined_by_news(scratch, "x")
+    had_losses(scratch, old, older)
+    had_losses(scratch, new, newer)
+    lost(scratch, token)
+    assert losses_of(scratch, old, new) == [older + 1, counted]
+
+
+def test_what_comes_back_takes_over_the_losses_of_the_older_one_that_waits(scratch: Connection) -> None:
+    token, old, new = joined_by_news(scratch, "x")
+    no_time_left(scratch, token, old)
+    had_losses(scratch, old, 2)
+    no_time_left(scratch, token, new)
+    assert losses_of(scratch, old, new) == [2, 2]
+
+
+def test_news_take_over_the_losses_of_what_they_supersede(scratch: Connection) -> None:
+    had_losses(scratch, news(scratch, "x", "d1"), 2)
+    had_losses(scratch, news(scratch, "y", "d2"), 1)
+    overtaken, x, y, z = appended(scratch, child("x", "d3"), child("x", "d4"), child("y", "d5"), child("z", "d6"))
+    assert losses_of(scratch, overtaken, x, y, z) == [0, 2, 1, 0]
+
+
+def test_what_kills_its_workers_ends_in_spite_of_constant_news(scratch: Connection) -> None:
+    event_of_key = news(scratch, "x", "d0")
+    for number in range(1, 9):
+        token = at_work(scratch, event_of_key, run_id=f"run-{number}")
+        newest = news(scratch, "x", f"d{number}")
+        lost(scratch, token)
+        if event_of(scratch, event_of_key)["outcome"] == "failed":
+            break
+        assert_superseded(scratch, event_of_key, newest)
+        event_of_key = newest
+    assert event_of(scratch, event_of_key)["cause"] == "worker_lost"
 
 
 def test_news_of_what_is_to_be_tried_again_do_not_cut_its_pause_short(scratch: Connection) -> None:
@@ -133,6 +183,46 @@ def test_news_of_what_is_to_be_tried_again_do_not_cut_its_pause_short(scratch: C
     new = news(scratch, "x", "d2")
     assert_superseded(scratch, old, new)
     assert event_of(scratch, new)["due_at"] == event_of(scratch, old)["due_at"]
+
+
+def test_the_pause_holds_however_many_news_there_are(scratch: Connection) -> None:
+    last = news(scratch, "x", "d0")
+    try_again(scratch, at_work(scratch, last), last, pause=1000)
+    pause = event_of(scratch, last)["due_at"]
+    for number in range(1, 4):
+        last = news(scratch, "x", f"d{number}")
+        assert event_of(scratch, last)["due_at"] == pause
+
+
+def test_what_waits_instead_of_one_to_be_tried_again_waits_as_long(scratch: Connection) -> None:
+    old = news(scratch, "x", "d1")
+    token = at_work(scratch, old)
+    new, other = news(scratch, "x", "d2"), news(scratch, "y", "d3")
+    try_again(scratch, token, old, pause=1000)
+    assert_superseded(scratch, old, new)
+    assert 990 < seconds_until(scratch, new, "due_at") < 1001
+    assert seconds_until(scratch, other, "due_at") < 61
+
+
+@pytest.mark.parametrize("pauses", [(1000, 30), (30, 1000)])
+def test_of_two_to_be_tried_again_the_newer_waits_for_the_longer_pause(
+    scratch: Connection, pauses: tuple[float, float]
+) -> None:
+    token, old, new = joined_by_news(scratch, "x")
+    batches.hold_alone(scratch, token)
+    retries = [Retry(id_, STUMBLED, pause) for id_, pause in zip((old, new), pauses, strict=True)]
+    postpone(scratch, retries, token=token)
+    assert_superseded(scratch, old, new)
+    assert 990 < seconds_until(scratch, new, "due_at") < 1001
+
+
+@ways_back
+def test_what_comes_back_waits_for_the_pause_of_the_older_one_that_waits(scratch: Connection, come_back: Way) -> None:
+    token, old, new = joined_by_news(scratch, "x")
+    try_again(scratch, token, old, pause=1000)
+    come_back(scratch, token, new)
+    assert_superseded(scratch, old, new)
+    assert 990 < seconds_until(scratch, new, "due_at") < 1001
 
 
 def test_what_a_person_cancelled_while_it_was_at_work_does_not_come_back(scratch: Connection) -> None:

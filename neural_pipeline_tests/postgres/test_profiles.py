@@ -5,6 +5,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 from sqlalchemy import Connection, event, text
 
 from neural_pipeline.contracts.memory import ActorNews, KeptProfile
@@ -138,6 +140,54 @@ def test_what_a_superseded_request_knew_is_taken_from_the_identity(scratch: Conn
     identified(scratch, ADA, username="ada-l", email="ada@acme.io")
     keep_profiles(scratch, [news()])
     assert (profile(scratch)["display_name"], profile(scratch)["email"]) == ("ada-l", "ada@acme.io")
+
+
+WORKSPACES = ("ws_test", "ws_other")
+NAMES = st.sampled_from([None, "", "  ", "583231", "Ada", " Ada L. "])
+TOLD = st.tuples(st.sampled_from(WORKSPACES), NAMES, NAMES)
+
+
+def known_of_ada(connection: Connection) -> list[Any]:
+    profiles = "select workspace_id, display_name, email from lightfast_workspace_actor_profiles order by 1"
+    identities = "select source_username, source_email from lightfast_org_actor_identities"
+    return [tuple(row) for sql in (profiles, identities) for row in connection.execute(text(sql))]
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    before=st.none() | st.tuples(NAMES, NAMES),
+    kept=st.none() | TOLD,
+    told=st.lists(TOLD, min_size=1, max_size=4),
+)
+@example(before=("ada-l", "ada@acme.io"), kept=None, told=[("ws_test", None, None), ("ws_test", "Ada", "a@acme.io")])
+@example(before=None, kept=None, told=[("ws_test", "  ", "  "), ("ws_test", "Ada", "a@acme.io")])
+@example(before=None, kept=None, told=[("ws_test", "583231", None), ("ws_test", "Ada", None)])
+@example(before=None, kept=None, told=[("ws_test", "Ada", "a@acme.io"), ("ws_other", None, None)])
+def test_a_batch_names_an_actor_as_its_news_do_one_by_one(scratch: Connection, before: Any, kept: Any, told: list[Any]):
+    results: list[Any] = []
+    batch = [news(workspace_id=where, name=name, email=email) for where, name, email in told]
+    for parts in ([batch], [[single] for single in batch]):
+        with scratch.begin_nested() as attempt:
+            workspaces(scratch, "ws_other")
+            for workspace_id in WORKSPACES:
+                observed(scratch, workspace_id=workspace_id)
+            if before is not None:
+                identified(scratch, ADA, username=before[0], email=before[1])
+            if kept is not None:
+                keep_profiles(scratch, [news(workspace_id=kept[0], name=kept[1], email=kept[2])])
+            for part in parts:
+                keep_profiles(scratch, part)
+            results.append(known_of_ada(scratch))
+            attempt.rollback()
+    assert results[0] == results[1]
+
+
+def test_blanks_are_no_news_of_a_name(scratch: Connection):
+    observed(scratch)
+    keep_profiles(scratch, [news(name="Ada", email="ada@acme.io")])
+    keep_profiles(scratch, [news(name=" ", email="")])
+    known = identity(scratch, "583231")
+    assert (known["source_username"], known["source_email"]) == ("Ada", "ada@acme.io")
 
 
 def test_texts_too_long_for_their_columns_are_cut(scratch: Connection):
@@ -277,4 +327,4 @@ def test_many_actors_cost_as_many_statements_as_one(scratch: Connection):
     with statements(scratch) as for_all:
         kept = keep_profiles(scratch, [news(f"github:{n}", merged_into=ADA) for n in range(50)])
     assert len(kept) == 50
-    assert len(for_one) == len(for_all) == 3
+    assert len(for_one) == len(for_all) == 4

@@ -5,7 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import Connection, Engine, text
 
-from neural_pipeline.store import lifecycle
+from neural_pipeline.store import lifecycle, retention
+from neural_pipeline.store.cancellation import cancel_event
 from neural_pipeline_tests.building import (
     begun_batch,
     column,
@@ -30,6 +31,7 @@ from neural_pipeline_tests.retention_world import (
     refused,
     replayed,
     settled,
+    superseded,
     unexplained,
 )
 
@@ -119,6 +121,30 @@ def test_a_child_does_not_go_before_its_parent(engine: Engine) -> None:
         age(connection, 4000, parent)
         assert pruned(connection)["execution cancelled"] == 1
         assert unexplained(connection) == {}
+
+
+@pytest.mark.parametrize("page", [1, 1000])
+def test_what_was_superseded_a_moment_before_its_parent_ended_goes_in_the_same_night(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, page: int
+) -> None:
+    """And so does the one that stands for it."""
+    monkeypatch.setattr(retention, "PAGE", page)
+    [parent] = captured(engine)
+    with engine.begin() as connection:
+        [survivor] = waiting(connection, 1, prefix="newer")
+        of_parent = "select id from incoming_events where parent_event_id = :id"
+        children = [superseded(connection, id_) for id_ in column(connection, of_parent, id=parent)]
+        cancel_event(connection, survivor, by="ada")
+        age(connection, 200)
+        age(connection, 0.1, *children)
+        age(connection, 0.05, survivor)
+        removed = pruned(connection)
+        assert {name: removed[name] for name in removed if name.startswith("execution")} == {
+            "execution completed": 1,
+            "execution superseded": 2,
+            "execution cancelled": 1,
+        }
+        assert column(connection, "select id from incoming_events") == []
 
 
 def nothing_goes(connection: Connection, *event_ids: int) -> None:

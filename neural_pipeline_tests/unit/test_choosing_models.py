@@ -76,12 +76,66 @@ def test_a_server_of_ones_own_needs_no_key():
 
 
 @pytest.mark.parametrize(
-    "address", ["localhost:8000", "ftp://somewhere/v1", "http://user:secret@host/v1", "http://a b/"]
+    "address",
+    [
+        "localhost:8000",
+        "ftp://somewhere/v1",
+        "http://user:secret@host/v1",
+        "http://a b/",
+        "https://host/v1?key=secret",
+        "https://host?secret",
+        "https://host/v1#secret",
+        "http://127.0.0.1\\secret",
+    ],
 )
 def test_an_address_that_is_none_is_refused(address: str):
     said = complaint("openai:llama", Access(base_url=address))
     assert "NEURAL_MODEL_BASE_URL" in said
     assert "secret" not in said
+
+
+OPEN = [
+    "http://models.example/v1",
+    "HTTP://10.0.0.7/v1",
+    "http://127.0.0.1.example/v1",
+    "http://[::2]/v1",
+    "http://[/v1",
+]
+
+
+@pytest.mark.parametrize("address", OPEN)
+def test_a_key_is_not_sent_unencrypted_over_a_network(address: str):
+    exposed = Access(openai_key=SecretStr("sk-openai"), base_url=address)
+    for said in (
+        complaint("openai:llama", exposed),
+        complaint_about(EmbedderChoice("openai", "nomic", 768), exposed),
+    ):
+        assert "NEURAL_MODEL_BASE_URL" in said
+        assert "unset OPENAI_API_KEY" in said
+        assert "https" in said
+        assert "sk-" not in said
+
+
+@pytest.mark.parametrize(
+    "address", ["https://models.example/v1", "http://localhost:8000/v1", "http://127.0.0.9/v1", "http://[::1]:8000/v1"]
+)
+def test_a_key_is_sent_encrypted_or_to_this_machine(address: str):
+    assert Access(openai_key=SecretStr("sk-1"), base_url=address).key_of_openai() == SecretStr("sk-1")
+
+
+def test_without_a_key_a_server_may_be_reached_unencrypted():
+    assert language_model("openai:llama", Access(base_url=OPEN[0])).name == "openai:llama"
+
+
+@pytest.mark.parametrize(
+    ("spec", "variable"),
+    [("openai:gpt-5-mini", "OPENAI_BASE_URL"), ("anthropic:claude-haiku-4-5", "ANTHROPIC_BASE_URL")],
+)
+def test_the_addresses_that_the_libraries_read_themselves_are_no_way_around_that(
+    spec: str, variable: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv(variable, "http://models.example/v1")
+    assert f"the address in {variable}" in complaint(spec, KEYS)
 
 
 @pytest.mark.parametrize("spec", ["gpt-5-mini", "openai:", ":gpt-5-mini", "", "openai", "  "])

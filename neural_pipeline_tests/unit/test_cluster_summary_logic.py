@@ -25,6 +25,7 @@ from neural_pipeline.workflows.cluster_summary.logic import (
     SummaryRules,
     objection,
     plan,
+    who_took_part,
 )
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -220,3 +221,18 @@ def test_an_over_long_text_ends_with_a_sentence_or_else_with_a_word():
     assert cut("x" * 30, 10) == "x" * 7 + "..."
     assert cut("Ends exactly here.", 18) == "Ends exactly here."
     assert cut("Was cut in the mid", 18) == "Was cut in the..."
+
+
+def test_a_title_that_fits_is_told_whole_and_a_longer_one_ends_with_an_ellipsis():
+    fits = "Round the totals of the checkout for each tax region. Then show them in the cart"
+    assert len(fits) == 80
+    assert f'"{fits}"' in summarise(picture(observed(title=f"[Push] {fits}"))).summary
+    longer = summarise(picture(observed(title=f"[Push] {fits}s"))).summary
+    assert '"Round the totals of the checkout for each tax region. Then show them in the..."' in longer
+
+
+def test_contributors_are_only_those_who_took_part_as_the_cluster_spells_them():
+    cluster = picture(observed(actor="Ada"), observed(actor="unknown"), people=("bob", "Ada", "Unknown"))
+    named = ("BOB", "Mallory", "unknown", "ada", "Ada")
+    assert who_took_part(named, cluster) == ("bob", "Ada")
+    assert who_took_part(("x" * 100,), picture(observed(actor="x" * 120))) == ("x" * 100,)

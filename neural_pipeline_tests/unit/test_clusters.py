@@ -1,5 +1,7 @@
 """Topic clusters: the worked values, what joining does to a cluster, and which clusters are compared."""
 
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -305,6 +307,30 @@ def test_however_many_clusters_there_are_each_is_found_at_its_time():
     days = [NOON + timedelta(days=20 * number) for number in range(100)]
     clusters = ClusterSet(cluster(str(n), first_at=day, last_at=day) for n, day in enumerate(days))
     assert [[one.external_id for one in clusters.near(day, RULES)] for day in days] == [[str(n)] for n in range(100)]
+
+
+def quickest(act: Callable[[], object]) -> float:
+    """Return the seconds of work that something takes at best."""
+    seconds: list[float] = []
+    for _ in range(7):
+        began = time.process_time()
+        act()
+        seconds.append(time.process_time() - began)
+    return min(seconds)
+
+
+def test_what_very_many_clusters_share_costs_less_than_listing_them_once():
+    """Every event of a batch asks, and each may have begun a cluster: 20,000 about one issue took minutes."""
+    shared = ("project:#1", "project:#2")
+    many = range(20_000)
+    clusters = ClusterSet(cluster(f"{n:05}", entities=shared, last_at=NOON + timedelta(seconds=n)) for n in many)
+    holders, counts = set(many), np.zeros(len(many))
+
+    def count_by_listing() -> None:
+        counts[list(holders)] += 1
+
+    near = quickest(lambda: clusters.near(NOON + timedelta(hours=7), RULES, entities=shared))
+    assert near < 1.5 * quickest(count_by_listing)
 
 
 HOURS = st.integers(-400, 400).map(lambda hours: NOON + timedelta(hours=hours))

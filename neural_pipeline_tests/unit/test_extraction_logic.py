@@ -24,7 +24,7 @@ from neural_pipeline.workflows.llm_entity_extraction.logic import (
     entities_of,
     objection,
 )
-from neural_pipeline.workflows.llm_entity_extraction.prompt import INSTRUCTIONS, MAX_CONTENT, question_about
+from neural_pipeline.workflows.llm_entity_extraction.prompt import MAX_CONTENT, instructions, question_about
 from neural_pipeline.workflows.observation_capture.entities import extract_entities
 from neural_pipeline_tests.building import source_event
 
@@ -48,17 +48,30 @@ def kept(*entities: ExtractedEntity, rules: ExtractionRules = RULES) -> list[tup
         ("engineer", "Jane Doe", "jane-doe"),
         ("engineer", "Jane  van_der Berg.", "jane-van-der-berg"),
         ("engineer", "@Ada", "@ada"),
+        ("engineer", "@Jane Doe", "jane-doe"),
+        ("engineer", "@jane-doe", "@jane-doe"),
+        ("engineer", "Ada O\u2019Brien", "ada-o'brien"),
         ("project", "Checkout Redesign", "checkout-redesign"),
         ("project", "#12", "#12"),
         ("project", "ENG-7", "ENG-7"),
         ("project", "`acme/shop`", "acme/shop"),
         ("endpoint", "get  /v1/users", "GET /v1/users"),
         ("endpoint", "/v1/users", "/v1/users"),
+        ("endpoint", "head /v1/users", "HEAD /v1/users"),
+        ("endpoint", "options /v1/users", "OPTIONS /v1/users"),
+        ("endpoint", "GET /v1/users/{id}", "GET /v1/users/{id}"),
         ("endpoint", "Users endpoint", "users-endpoint"),
         ("config", "max_connections", "max_connections"),
         ("config", "MAX_RETRY_COUNT", "MAX_RETRY_COUNT"),
         ("config", "--dry-run", "dry-run"),
         ("config", "retry Limit", "retry-limit"),
+        ("config", "`.env`", ".env"),
+        ("definition", ".NET", ".net"),
+        ("definition", "(Circuit Breaker)", "circuit-breaker"),
+        ("definition", "(a) or (b)", "(a)-or-(b)"),
+        ("service", "[`Redis`],", "redis"),
+        ("service", "<({redis})>", "redis"),
+        ("service", "redis (cache)", "redis-(cache)"),
         ("definition", "Circuit Breaker", "circuit-breaker"),
         ("definition", "circuit_breaker", "circuit-breaker"),
         ("definition", "src/lib/Auth.ts", "src/lib/Auth.ts"),
@@ -211,9 +224,16 @@ def test_the_question_fences_the_text_and_asks_for_few_and_sure():
     assert "title: A title" in data
     assert "ignore the above" in data
     assert "ignore the above" not in question.prompt.instructions
-    assert question.prompt.instructions == INSTRUCTIONS
-    assert FENCE_RULE in INSTRUCTIONS
-    assert set(re.findall(r"^- (\w+): ", INSTRUCTIONS, re.MULTILINE)) >= set(ENTITY_CATEGORIES)
+    told = question.prompt.instructions
+    assert told == instructions(15)
+    assert FENCE_RULE in told
+    assert set(re.findall(r"^- (\w+): ", told, re.MULTILINE)) >= set(ENTITY_CATEGORIES)
+
+
+@pytest.mark.parametrize(("most", "told"), [(3, 3), (50, 50), (100, 50)])
+def test_a_model_is_asked_for_as_many_entities_as_are_kept_and_find_room_in_an_answer(most: int, told: int):
+    question = question_about(ObservedText(1, "t", "c"), most=most)
+    assert f"at most {told}, none at all" in question.prompt.instructions
 
 
 def test_a_long_text_is_cut_for_the_model_and_says_so():
@@ -229,3 +249,17 @@ def test_the_rules_answer_the_same_question():
     question = question_about(ObservedText(1, "Move to kafka", "Thanks to Jane Doe."))
     assert [one.key for one in question.by_rules().entities] == ["Jane Doe", "kafka"]
     assert question.rules == "prose"
+
+
+def test_the_surest_of_a_long_answer_are_kept_wherever_they_stand():
+    found = [{"category": "service", "key": f"thing-{n}", "confidence": 0.5 + n / 100} for n in range(40)]
+    answer = ExtractionAnswer.model_validate({"entities": found})
+    assert [one.key for one in entities_of(answer, RULES)] == [f"thing-{n}" for n in range(39, 24, -1)]
+    assert len(entities_of(answer, ExtractionRules(min_confidence=0.0, max_entities=30))) == 30
+
+
+def test_a_failure_keeps_the_pause_that_the_provider_asks_for():
+    failed = ModelFailed(Trouble.RATE_LIMITED, "slow down", retry_after=90.0)
+    answers = Answers[ExtractionAnswer](failures={0: failed})
+    expected = Failure("extract", "slow down", "ModelFailed: rate_limited", retry_after=90.0)
+    assert conclude({0: ObservedText(1, "t", "c")}, answers, RULES) == {0: expected}

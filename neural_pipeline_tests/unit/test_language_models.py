@@ -6,9 +6,11 @@ import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from itertools import chain
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -19,10 +21,11 @@ from neural_pipeline.models.language import Answer, ModelFailed, Prompt, Questio
 from neural_pipeline.models.offline import OfflineModel
 from neural_pipeline.models.openai_provider import openai_model
 from neural_pipeline.models.provider import ProviderModel
-from neural_pipeline.workflows.batch_work.questions import ANSWER_TOKENS
+from neural_pipeline.workflows.batch_work.questions import ANSWER_TOKENS, put
 from neural_pipeline_tests.openai_server import (
     IN_TOKENS,
     OUT_TOKENS,
+    Asked,
     OpenAIServer,
     Reply,
     Script,
@@ -35,6 +38,7 @@ KEY = "sk-very-secret-key-0123456789"
 DATA = "The-text-of-a-private-commit"
 GOOD = Reply(answer={"primaryCategory": "bug_fix", "confidence": 0.9, "topics": ["login"]})
 MISFIT = Reply(answer={"primaryCategory": "nonsense", "confidence": 0.9})
+GOOD_ANSWER = ClassifyAnswer(primary_category="bug_fix", confidence=0.9, topics=("login",))
 BY_RULES = ClassifyAnswer(primary_category="other", confidence=0.5)
 QUESTION = Question(Prompt("Classify what follows.", DATA), ClassifyAnswer, "rules", lambda: BY_RULES)
 ONE_CALL = Usage(IN_TOKENS, OUT_TOKENS)
@@ -155,9 +159,7 @@ def test_a_provider_that(fails: str, asking: Asking):
     assert "\n" not in str(failed)
 
 
-@pytest.mark.parametrize(
-    "first", [refused(429, retry_after="0"), refused(500), refused(529), Reply(dropped=True)]
-)
+@pytest.mark.parametrize("first", [refused(429, retry_after="0"), refused(500), refused(529), Reply(dropped=True)])
 def test_a_failure_of_the_moment_is_made_good_by_the_repetition(first: Reply, asking: Asking):
     model, server = asking(in_turn(first, GOOD))
     assert model.answer(QUESTION).value.primary_category == "bug_fix"
@@ -187,12 +189,13 @@ def test_nobody_listens(asking: Asking):
 
 
 def test_an_account_without_money_is_not_asked_again():
-    with OpenAIServer(refused(429, "You exceeded your quota", code="insufficient_quota")) as server:
+    with OpenAIServer(refused(429, "You exceeded your quota", code="insufficient_quota", retry_after="900")) as server:
         model = openai_at(server, 20.0, 0.1)
         failed = failure(model)
         model.close()
     assert (failed.trouble, server.count) == (Trouble.RATE_LIMITED, 1)
     assert "quota is exhausted" in str(failed)
+    assert failed.retry_after == 900.0
 
 
 def seconds_to_answer(model: ProviderModel) -> float:
@@ -308,3 +311,72 @@ def test_a_model_that_is_closed_ends_what_it_does_and_answers_no_more(asking: As
         model.close()
         assert failed.result(5).trouble is Trouble.UNAVAILABLE
     assert "closed" in str(failure(model))
+
+
+@pytest.mark.parametrize(("asks", "seconds"), [("60", 60.0), (None, None)])
+def test_a_failure_tells_for_how_long_the_provider_wants_to_be_left_alone(
+    asks: str | None, seconds: float | None, asking: Asking
+):
+    model, _ = asking(refused(429, retry_after=asks) if asks else refused(429))
+    assert failure(model).retry_after == seconds
+    reply = put(model, QUESTION, step="classify")
+    assert isinstance(reply.result, ModelFailed)
+    assert reply.result.retry_after == seconds
+
+
+def asked_with(name: str, script: Script | Reply = GOOD, *, questions: int = 1) -> list[dict[str, Any]]:
+    """Ask a model of this name; return the requests."""
+    with OpenAIServer(script) as server:
+        model = openai_model(name, key=SecretStr(KEY), base_url=server.base_url, timeout=20.0, retry_after=0.1)
+        for _ in range(questions):
+            assert model.answer(QUESTION) == Answer(GOOD_ANSWER, f"openai:{name}", ONE_CALL)
+        model.close()
+    return [asked.body for asked in server.asked]
+
+
+@pytest.mark.parametrize(
+    ("name", "temperature", "effort"),
+    [
+        ("gpt-4.1-mini", 0.2, None),
+        ("gpt-5-mini", None, "low"),
+        ("openai/gpt-5-mini", None, "low"),
+        ("gateway/openai/o4-mini", None, "low"),
+        ("gpt-5-pro", None, None),
+        ("gpt-5.1", None, None),
+        ("llama", 0.2, None),
+    ],
+)
+def test_a_model_that_reasons_is_asked_without_a_temperature_and_to_think_little_if_it_can(
+    name: str, temperature: float | None, effort: str | None
+):
+    [body] = asked_with(name)
+    assert (body["model"], body.get("temperature"), body.get("reasoning_effort")) == (name, temperature, effort)
+
+
+TAKES_NO_TEMPERATURE = refused(400, "Unsupported value: 'temperature' does not support 0.2 with this model.")
+
+
+def test_a_model_that_refuses_a_temperature_is_asked_without_one_from_then_on():
+    bodies = asked_with("azure-gpt-5", in_turn(TAKES_NO_TEMPERATURE, GOOD), questions=2)
+    assert [body.get("temperature") for body in bodies] == [0.2, None, None]
+
+
+def test_a_model_that_refuses_an_effort_is_asked_without_one():
+    refusal = refused(400, "Function tools with reasoning_effort are not supported for this model.")
+    assert [body.get("reasoning_effort") for body in asked_with("gpt-5-mini", in_turn(refusal, GOOD))] == ["low", None]
+
+
+def test_several_threads_that_are_refused_a_temperature_at_once_all_get_their_answers():
+    def script(asked: Asked) -> Reply:
+        return replace(TAKES_NO_TEMPERATURE, seconds=0.3) if "temperature" in asked.body else GOOD
+
+    with OpenAIServer(script) as server, ThreadPoolExecutor(3) as threads:
+        model = openai_at(server, 20.0, 0.1)
+        assert [answer.value for answer in threads.map(model.answer, [QUESTION] * 3)] == [GOOD_ANSWER] * 3
+        model.close()
+
+
+def test_a_refusal_that_stays_is_told_and_not_asked_for_a_third_time(asking: Asking):
+    model, server = asking(TAKES_NO_TEMPERATURE)
+    assert "temperature" in str(failure(model))
+    assert server.count == 2

@@ -33,3 +33,14 @@ def test_a_pause_lies_between_half_its_ceiling_and_the_whole(attempt: int, draw:
 def test_chance_spreads_the_pauses_over_the_upper_half() -> None:
     policy = RetryPolicy(3, base=10, longest=600)
     assert [policy.pause_after(1, draw=draw) for draw in (0.0, 0.5, 0.75)] == [5.0, 7.5, 8.75]
+
+
+@pytest.mark.parametrize(
+    ("asked", "pause"), [(None, 7.5), (0.0, 7.5), (7.0, 7.5), (90.0, 90.0), (1e6, 3600.0), (float("inf"), 3600.0)]
+)
+def test_a_longer_pause_that_is_asked_for_is_made_up_to_an_hour(asked: float | None, pause: float) -> None:
+    assert RetryPolicy(1, base=10, longest=600).pause_after(1, draw=0.5, asked=asked) == pause
+
+
+def test_asking_for_a_pause_gives_no_further_attempt() -> None:
+    assert RetryPolicy(1).pause_after(2, draw=0.5, asked=5.0) is None

@@ -30,7 +30,10 @@ def ask_all(asker: Asker, questions: Sequence[Asked[Shape]]) -> Answers[Shape]:
     answers = Answers[Shape]()
     if asker.model.is_offline:
         for asked in questions:
-            answers.take(asked.event_id, put(asker.model, asked.question, step=asker.step))
+            if time.monotonic() > asker.deadline and answers.found:
+                answers.unasked.add(asked.event_id)
+            else:
+                answers.take(asked.event_id, put(asker.model, asked.question, step=asker.step))
         return answers
     answers.found.update(call_records.kept_answers(asker, questions))
     answers.kept = len(answers.found)
@@ -85,7 +88,7 @@ class _Round(Generic[Shape]):
             try:
                 call_id = call_records.reserve(asker, asked)
             except BudgetExhausted as exhausted:
-                if self.under_way:
+                if self.under_way and exhausted.wanted <= exhausted.budget:
                     # They have most likely used less than they have reserved.
                     self._put_back(asked)
                     return

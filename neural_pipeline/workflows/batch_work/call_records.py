@@ -78,7 +78,7 @@ def reserve(asker: Asker, asked: Asked[Any]) -> int:
         with asker.engine.begin() as connection:
             return model_calls.reserve(connection, call, budget=asker.budget)
 
-    return _patiently(write)
+    return patiently(write)
 
 
 def record(asker: Asker, call_id: int, asked: Asked[Any], reply: Reply[Any]) -> bool:
@@ -92,7 +92,7 @@ def record(asker: Asker, call_id: int, asked: Asked[Any], reply: Reply[Any]) -> 
             return is_kept
 
     try:
-        return _patiently(write)
+        return patiently(write)
     except SQLAlchemyError:
         return False
 
@@ -127,7 +127,7 @@ def _keep(connection: Connection, asker: Asker, asked: Asked[Any], reply: Reply[
     return True
 
 
-def _patiently(write: Callable[[], Result]) -> Result:
+def patiently(write: Callable[[], Result]) -> Result:
     """Write, again after a pause where the circumstances were at fault."""
     for pause in _PATIENCE:
         try:

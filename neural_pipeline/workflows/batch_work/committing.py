@@ -174,7 +174,7 @@ class Committing(ABC, Generic[Event, Verdict]):
         failure = decided.verdict
         if not isinstance(failure, Failure) or failure.rejected:
             return None
-        pause = self.retries.pause_after(decided.event.attempt + 1, draw=self.draw())
+        pause = self.retries.pause_after(decided.event.attempt + 1, draw=self.draw(), asked=failure.retry_after)
         return None if pause is None else outcomes.Retry(decided.event.id, _failed_attempt(failure), pause)
 
     def _outcome(self, decided: Decided[Event, Verdict], written: Mapping[int, Written]) -> outcomes.Outcome:
@@ -194,12 +194,12 @@ class Committing(ABC, Generic[Event, Verdict]):
         """Return the milliseconds of work on an event before it was stored."""
         return round(self.seconds.get(event_id, 0.0) * 1000)
 
-    def release(self, event_ids: Sequence[int]) -> None:
-        """Leave to a later run what this one has no time for."""
+    def release(self, event_ids: Sequence[int], *, pause: float = 0.0) -> None:
+        """Leave to a later run, in so many seconds at the earliest, what this one has no time for."""
         if event_ids:
             with self.engine.begin() as connection:
                 batches.hold_alone(connection, self.token)
-                settlement.release(connection, event_ids)
+                settlement.release(connection, event_ids, pause=pause)
             self.report.released += len(event_ids)
 
     def count(self, chunk: Sequence[Decided[Event, Verdict]]) -> None:

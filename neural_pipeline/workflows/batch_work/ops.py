@@ -55,7 +55,7 @@ def terms_of(pipeline: Pipeline, function_id: FunctionId) -> Terms:
     return Terms(
         function_id=function_id,
         limits=pipeline.limits_of(function_id),
-        working=min(settings.run_max_seconds, timeout / 2),
+        working=pipeline.working_seconds(function_id),
         timeout=timeout,
         lease=settings.lease_seconds,
         pause=settings.retry_base_seconds,

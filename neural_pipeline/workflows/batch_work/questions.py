@@ -135,7 +135,8 @@ def put(model: LanguageModel, question: Question[Shape], *, step: str) -> Reply[
         as_json = answer.value.model_dump(mode="json", by_alias=True)
     except ModelFailed as failed:
         # A new one: what it was raised from can quote the request, headers and all.
-        failed = ModelFailed(failed.trouble, without_keys(str(failed)), usage=failed.usage)
+        line, wait = without_keys(str(failed)), failed.retry_after
+        failed = ModelFailed(failed.trouble, line, usage=failed.usage, retry_after=wait)
         return Reply(failed, perf_counter() - began)
     except Exception as error:
         return Reply(_bare(failure_of(error, step=step)), perf_counter() - began)
@@ -144,7 +145,8 @@ def put(model: LanguageModel, question: Question[Shape], *, step: str) -> Reply[
 
 def failure_of_model(failed: ModelFailed, *, step: str) -> Failure:
     """Return what is kept of a model's failure where no rules stand behind it: the event is tried again."""
-    return Failure(step, error_text(str(failed)), f"{type(failed).__qualname__}: {failed.trouble.value}")
+    error_class = f"{type(failed).__qualname__}: {failed.trouble.value}"
+    return Failure(step, error_text(str(failed)), error_class, retry_after=failed.retry_after)
 
 
 def question_hash(question: Question[Any]) -> str:

@@ -17,13 +17,17 @@ Event = TypeVar("Event", bound=Worked)
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why an event's work cannot be done: the step that failed and what it said; what is `rejected` no retry heals."""
+    """Why an event's work cannot be done: the step that failed and what it said.
+
+    What is `rejected` no retry heals; before `retry_after` seconds are over none has a chance.
+    """
 
     step: str
     message: str
     error_class: str
     stack: str | None = None
     rejected: bool = False
+    retry_after: float | None = None
 
 
 @dataclass(slots=True)

@@ -16,7 +16,7 @@ from neural_pipeline.workflows.batch_work.events import BatchEvent, Deferred
 from neural_pipeline.workflows.batch_work.questions import Answers, failure_of_model
 from neural_pipeline.workflows.batch_work.steps import Failure
 from neural_pipeline.workflows.cluster_summary.extractive import MAX_SUMMARY, cut
-from neural_pipeline.workflows.cluster_summary.logic import Effect, Skip, Subject, Summarised
+from neural_pipeline.workflows.cluster_summary.logic import Effect, Skip, Subject, Summarised, who_took_part
 from neural_pipeline.workflows.cluster_summary.recall import Recalled
 
 STEP = "summarise"
@@ -41,9 +41,10 @@ def _conclusion(event_id: int, subject: Subject | None, answers: Answers[Summary
         return _failure(answers.failures[event_id])
     if event_id not in answers.found:
         return Deferred()
-    answer = answers.found[event_id]
-    gathered = len(subject.picture.latest)
-    return Summarised(subject.key, subject.seen, answer.value, answer.answered_by, gathered)
+    answer, picture = answers.found[event_id], subject.picture
+    people = who_took_part(answer.value.key_contributors, picture)
+    value = answer.value.model_copy(update={"key_contributors": people})
+    return Summarised(subject.key, subject.seen, value, answer.answered_by, len(picture.latest))
 
 
 def _as_repeat(first: Conclusion) -> Conclusion:

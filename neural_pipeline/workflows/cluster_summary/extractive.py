@@ -88,6 +88,10 @@ def cut(text: str, limit: int) -> str:
     ends = [match.end() for match in _SENTENCE_END.finditer(text[:limit])]
     if ends and ends[-1] >= limit // 2:
         return text[: ends[-1]]
+    return _with_ellipsis(text, limit)
+
+
+def _with_ellipsis(text: str, limit: int) -> str:
     whole_words = text[: limit - 2].rpartition(" ")[0] or text[: limit - 3]
     return whole_words.rstrip(" ,;:-\"'") + "..."
 
@@ -129,7 +133,8 @@ def _words(title: str) -> frozenset[str]:
 def _bare(one: Observed) -> str:
     """The title on one line, without `[PR Opened]` before it."""
     line = " ".join("".join(c if c.isprintable() else " " for c in one.title).split())
-    return cut(_PREFIX.sub("", line) or line, _MAX_TITLE)
+    title = _PREFIX.sub("", line) or line
+    return title if len(title) <= _MAX_TITLE else _with_ellipsis(title, _MAX_TITLE)
 
 
 def _listed(titles: Iterable[str]) -> str:

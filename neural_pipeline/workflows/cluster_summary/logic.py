@@ -8,11 +8,14 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
 
-from neural_pipeline.contracts.answers import SummaryAnswer
+from neural_pipeline.contracts.answers import MAX_WORD, SummaryAnswer
 
 SkipReason = Literal["cluster_not_found", "no_observations", "below_threshold", "summary_recent", "budget_exhausted"]
 ClusterKey = tuple[str, int]
 """Workspace id and cluster id: a number alone could be another workspace's cluster (D-33)."""
+
+UNKNOWN = "unknown"
+"""Stands where an observation names no actor."""
 
 _LONGEST_ID = 18
 """Digits that fit into a bigint whatever they are."""
@@ -155,6 +158,13 @@ class Picture:
     def count(self) -> int:
         """How many observations the cluster has."""
         return sum(self.kinds.values())
+
+
+def who_took_part(names: Sequence[str], picture: Picture) -> tuple[str, ...]:
+    """Return the names that people of a cluster bear, as the cluster spells them, each once: models make names up."""
+    borne = (name[:MAX_WORD].strip() for name in (*(one.actor for one in picture.latest), *picture.people))
+    known = {name.casefold(): name for name in borne if name.casefold() != UNKNOWN}
+    return tuple(dict.fromkeys(known[name.casefold()] for name in names if name.casefold() in known))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, RowMapping
 from neural_pipeline.store import cluster_summaries
 from neural_pipeline.workflows.cluster_summary.extractive import MAX_MEMBERS
 from neural_pipeline.workflows.cluster_summary.logic import (
+    UNKNOWN,
     ClusterFacts,
     ClusterKey,
     Observed,
@@ -20,7 +21,6 @@ from neural_pipeline.workflows.cluster_summary.logic import (
     plan,
 )
 
-UNKNOWN = "unknown"
 _PEOPLE = 2 * MAX_MEMBERS
 """Accounts that are read: two of them may bear one name."""
 

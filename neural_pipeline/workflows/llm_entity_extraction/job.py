@@ -83,13 +83,14 @@ def fetch(context: dg.OpExecutionContext, pipeline: Pipeline, loaded: Loaded) ->
 @dg.op(out=dg.Out(description="The entities found in each text, or why there are none."))
 def extract(context: dg.OpExecutionContext, pipeline: Pipeline, batch: FetchedBatch) -> ConcludedBatch:
     """Let a model, or the rules, find entities in each text."""
+    rules = _rules(pipeline)
     try:
         asker = asker_of(pipeline, "extraction", batch.loaded.claim, step=STEP)
     except ModelMisconfigured as error:
         name, answers = pipeline.settings.extraction_model, _failed(batch, error)
     else:
-        name, answers = asker.model.name, ask_all(asker, _questions(batch))
-    concluded = conclude(batch.texts, answers, _rules(pipeline))
+        name, answers = asker.model.name, ask_all(asker, _questions(batch, rules.max_entities))
+    concluded = conclude(batch.texts, answers, rules)
     entities = sum(len(one.entities) for one in concluded.values() if isinstance(one, Extracted))
     numbers = {"texts": len(answers.found), "entities": entities, **answers.metadata()}
     context.log.info("%s: %d texts read, %d entities", name, len(answers.found), entities)
@@ -118,9 +119,11 @@ def _rules(pipeline: Pipeline) -> ExtractionRules:
     )
 
 
-def _questions(batch: FetchedBatch) -> list[Asked[ExtractionAnswer]]:
+def _questions(batch: FetchedBatch, most: int) -> list[Asked[ExtractionAnswer]]:
     workspaces = {event.id: event.workspace_id for event in batch.loaded.events}
-    return [Asked(event_id, workspaces[event_id], question_about(text)) for event_id, text in batch.texts.items()]
+    return [
+        Asked(event_id, workspaces[event_id], question_about(text, most=most)) for event_id, text in batch.texts.items()
+    ]
 
 
 def _failed(batch: FetchedBatch, error: ModelMisconfigured) -> Answers[ExtractionAnswer]:

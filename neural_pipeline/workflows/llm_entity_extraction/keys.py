@@ -12,10 +12,13 @@ from neural_pipeline.contracts.answers import EntityCategory
 from neural_pipeline.contracts.entity_keys import MAX_KEY, folded, is_key
 from neural_pipeline.workflows.llm_entity_extraction.services import service_key
 
-_MARKS_AROUND = "`'\"\u2018\u2019\u201c\u201d.,;:!?"
+_MARKS_BEFORE = "`'\"\u2018\u2019\u201c\u201d,;:!?"
+_MARKS_BEHIND = f"{_MARKS_BEFORE}."
+"""A dot before a name belongs to it: `.NET`, `.env`."""
+_BRACKETS = {"(": ")", "[": "]", "{": "}", "<": ">"}
 _BETWEEN_WORDS = re.compile(r"[\s_]+|-{2,}")
 
-_ENDPOINT = re.compile(r"(get|post|put|patch|delete) (/\S+)", re.IGNORECASE)
+_ENDPOINT = re.compile(r"(get|post|put|patch|delete|head|options) (/\S+)", re.IGNORECASE)
 _TICKET = re.compile(r"#\d{1,6}|[A-Z]{2,10}-\d{1,6}", re.ASCII)
 _ADVISORY = re.compile(r"cve-\d{4}-\d{4,7}", re.IGNORECASE | re.ASCII)
 _BRANCH = re.compile(r"branch[: ] ?(\S+)", re.IGNORECASE)
@@ -39,9 +42,26 @@ def normal_key(category: EntityCategory, key: str) -> str | None:
     """Return the key in its normal form; None if it names nothing."""
     if len(key) >= MAX_KEY:  # the answer's shape has cut it, or it should have been
         return None
-    text = plain(key).strip(_MARKS_AROUND).strip()
-    normal = _FORMS[category](text)
+    text, form = plain(key).replace("\u2019", "'"), _FORMS[category]
+    while (normal := form(_bare(text))) != text:  # what was within can bear marks of its own
+        text = normal
     return normal if _names_something(normal) else None
+
+
+def _bare(text: str) -> str:
+    bare = text.lstrip(_MARKS_BEFORE).rstrip(_MARKS_BEHIND).strip()
+    return _bare(bare[1:-1]) if _is_bracketed(bare) else bare
+
+
+def _is_bracketed(text: str) -> bool:
+    """Tell whether the last character closes the bracket that the first one opens."""
+    opening, closing = text[:1], _BRACKETS.get(text[:1])
+    depth = 0
+    for place, character in enumerate(text if closing else ""):
+        depth += (character == opening) - (character == closing)
+        if depth == 0:
+            return place == len(text) - 1
+    return False
 
 
 def _names_something(key: str) -> bool:
@@ -68,7 +88,8 @@ def _as_spelt(text: str) -> str:
 
 
 def _engineer(text: str) -> str:
-    return text.lower() if text.startswith("@") and " " not in text else _notion(text)
+    """A login keeps its `@`; before a name with blanks it would make another person's login of it."""
+    return text.lower() if text.startswith("@") and " " not in text else _notion(text.lstrip("@"))
 
 
 def _project(text: str) -> str:

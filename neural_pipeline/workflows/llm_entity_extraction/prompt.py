@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from neural_pipeline.contracts.answers import MAX_ENTITIES, ExtractionAnswer
+from neural_pipeline.contracts.answers import ExtractionAnswer
 from neural_pipeline.contracts.memory import ObservedText
 from neural_pipeline.models.fencing import FENCE_RULE, fence
 from neural_pipeline.models.language import Prompt, Question
@@ -11,9 +11,12 @@ from neural_pipeline.workflows.llm_entity_extraction.prose import RULES, answer_
 MAX_TITLE, MAX_CONTENT = 500, 8_000
 """Characters of title and content that a model sees."""
 
-INSTRUCTIONS = f"""You find entities in the text of one event of a software team: a pull request, an issue, a commit,
+_MAX_ASKED = 50
+"""Entities that surely find room in an answer, whatever is kept of them."""
+
+_INSTRUCTIONS = f"""You find entities in the text of one event of a software team: a pull request, an issue, a commit,
 a release, a discussion. Only entities that the text clearly mentions, and only those that it takes understanding to
-find. Few and sure: at most {MAX_ENTITIES}, none at all if there are none. Never guess, never complete a name.
+find. Few and sure: at most {{most}}, none at all if there are none. Never guess, never complete a name.
 
 Categories:
 - engineer: a person named in prose
@@ -38,11 +41,16 @@ For each entity give
 {FENCE_RULE}"""
 
 
-def question_about(text: ObservedText) -> Question[ExtractionAnswer]:
+def instructions(most: int) -> str:
+    """Return what a model is told to do, and that it is to name at most so many entities."""
+    return _INSTRUCTIONS.format(most=min(most, _MAX_ASKED))
+
+
+def question_about(text: ObservedText, *, most: int = 15) -> Question[ExtractionAnswer]:
     """Return the question about an observation; the same text gives the same question."""
     data = f"title: {text.title[:MAX_TITLE]}\n\n{_bounded(text.content)}"
     by_rules = partial(answer_by_rules, text.title, text.content)
-    return Question(Prompt(INSTRUCTIONS, fence(data)), ExtractionAnswer, RULES, by_rules)
+    return Question(Prompt(instructions(most), fence(data)), ExtractionAnswer, RULES, by_rules)
 
 
 def _bounded(content: str) -> str:

@@ -7,6 +7,7 @@ with its own centroid, candidates are near the event rather than near today, and
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,9 +61,10 @@ class ClusterSet:
     def __init__(self, clusters: Iterable[Cluster] = ()) -> None:
         self._clusters: list[Cluster] = []
         self._place: dict[str, int] = {}
-        self._span = np.empty((0, 2))
+        self._first = np.empty(0)
+        self._last = np.empty(0)
         self._names = np.empty(0, dtype=f"S{_ID_LENGTH}")
-        self._holders: dict[str, set[int]] = {}
+        self._holders: dict[str, _Places] = {}
         for cluster in clusters:
             self.put(cluster)
 
@@ -71,16 +73,23 @@ class ClusterSet:
         place = self._place.setdefault(cluster.external_id, len(self._clusters))
         if place == len(self._clusters):
             self._clusters.append(cluster)
-            if place == len(self._span):
-                self._span = np.resize(self._span, (max(16, 2 * place), 2))
-                self._names = np.resize(self._names, max(16, 2 * place))
-        for entity in self._clusters[place].entities:
-            self._holders.get(entity, set()).discard(place)
-        for entity in cluster.entities:
-            self._holders.setdefault(entity, set()).add(place)
+            if place == len(self._names):
+                size = max(16, 2 * place)
+                self._first, self._last = np.resize(self._first, size), np.resize(self._last, size)
+                self._names = np.resize(self._names, size)
+            self._hold(place, before=(), now=cluster.entities)
+        else:
+            self._hold(place, before=self._clusters[place].entities, now=cluster.entities)
         self._clusters[place] = cluster
         self._names[place] = cluster.external_id
-        self._span[place] = cluster.first_at.timestamp(), cluster.last_at.timestamp()
+        self._first[place], self._last[place] = cluster.first_at.timestamp(), cluster.last_at.timestamp()
+
+    def _hold(self, place: int, *, before: Iterable[str], now: Iterable[str]) -> None:
+        old, new = set(before), set(now)
+        for entity in old - new:
+            self._holders[entity].remove(place)
+        for entity in new - old:
+            self._holders.setdefault(entity, _Places()).add(place)
 
     def latest(self, cluster: Cluster) -> Cluster:
         """Return the latest state of a cluster that is known here, else the one given."""
@@ -93,20 +102,61 @@ class ClusterSet:
         First come those that share the most of the entities, then the nearest in time: a pull request that is merged
         after a busy day finds its cluster, though ten others were active since.
         """
-        first, last = self._span[: len(self._clusters)].T
+        first, last = self._first[: len(self._clusters)], self._last[: len(self._clusters)]
         at = moment.timestamp()
         distance = np.maximum(np.maximum(first - at, at - last), 0.0)
-        near = np.flatnonzero(distance <= rules.lookback.total_seconds())
-        shared = self._shared(entities)
-        order = near[np.lexsort((self._names[near], -last[near], distance[near], -shared[near]))]
-        return [self._clusters[i] for i in order[: rules.candidates]]
+        is_far = distance > rules.lookback.total_seconds()
+        distance[is_far] = np.inf
+        keys: list[NDArray[Any]] = [distance, -last, self._names[: len(self._clusters)]]
+        if held := [holders.array() for entity in set(entities) if (holders := self._holders.get(entity))]:
+            shared = np.bincount(np.concatenate(held), minlength=len(self._clusters))
+            keys.insert(0, np.where(is_far, 0, -shared))
+        return [self._clusters[i] for i in _foremost(keys, rules.candidates) if not is_far[i]]
 
-    def _shared(self, entities: Iterable[str]) -> NDArray[np.intp]:
-        """Count for every cluster how many of the entities it holds."""
-        shared = np.zeros(len(self._clusters), dtype=np.intp)
-        for entity in set(entities):
-            shared[list(self._holders.get(entity, ()))] += 1
-        return shared
+
+class _Places:
+    """A set of places that is read as an array: made anew for every event, it would cost more than all the rest."""
+
+    def __init__(self) -> None:
+        self._array = np.empty(2, dtype=np.intp)
+        self._position: dict[int, int] = {}
+
+    def array(self) -> NDArray[np.intp]:
+        """Return the places, good until the next change."""
+        return self._array[: len(self._position)]
+
+    def add(self, place: int) -> None:
+        """Add a place that is not there."""
+        size = len(self._position)
+        if size == len(self._array):
+            self._array = np.resize(self._array, 2 * size)
+        self._array[size] = place
+        self._position[place] = size
+
+    def remove(self, place: int) -> None:
+        """Remove a place that is there; the last one takes its position."""
+        position, last = self._position.pop(place), int(self._array[len(self._position)])
+        if last != place:
+            self._array[position], self._position[last] = last, position
+
+
+def _foremost(keys: Sequence[NDArray[Any]], count: int) -> NDArray[np.intp]:
+    """Return the places that sorting by the keys would put first, without sorting the rest: most are compared once.
+
+    The last key, which only sorting compares, decides among what is equal in all others.
+    """
+    ahead: list[NDArray[np.intp]] = []
+    rivals = np.arange(len(keys[0]))
+    for key in keys[:-1]:
+        missing = count - sum(map(len, ahead))
+        if len(rivals) <= missing:
+            break
+        values = key if len(rivals) == len(key) else key[rivals]
+        bound = np.partition(values, missing - 1)[missing - 1]
+        ahead.append(rivals[values < bound])
+        rivals = rivals[values == bound]
+    chosen = np.concatenate([*ahead, rivals])
+    return chosen[np.lexsort([key[chosen] for key in reversed(keys)])][:count]
 
 
 def compared_entities(event: SourceEvent, entities: Sequence[Entity]) -> tuple[str, ...]:
@@ -160,7 +210,8 @@ def _is_comparable(newcomer: Newcomer, cluster: Cluster) -> bool:
 
 def _cosine(left: Vector, right: Vector) -> float:
     """Cosine similarity, 0 where it is negative."""
-    norms = float(np.linalg.norm(left)) * float(np.linalg.norm(right))
+    # Not np.linalg.norm: what it does beside this takes longer than this, for every candidate of every event.
+    norms = float(np.sqrt(left.dot(left))) * float(np.sqrt(right.dot(right)))
     return min(1.0, max(0.0, float(np.dot(left, right)) / norms)) if norms else 0.0
 
 

@@ -4,9 +4,9 @@ The parallel steps prepare findings for each event as if it stood alone; `assign
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from random import random
 from typing import Any
@@ -18,21 +18,22 @@ from neural_pipeline.contracts.integrations import EmbeddingSettings
 from neural_pipeline.contracts.memory import NewObservation
 from neural_pipeline.models.access import ModelMisconfigured
 from neural_pipeline.models.embedder import Embedder
+from neural_pipeline.models.language import Trouble
 from neural_pipeline.resources import Pipeline
 from neural_pipeline.sources.intake import DEFAULT_ALLOWED
 from neural_pipeline.store import capture_inputs
 from neural_pipeline.workflows.batch_work import ops, reporting
 from neural_pipeline.workflows.batch_work.claiming import Claim
-from neural_pipeline.workflows.batch_work.recorded_embedding import recorded
+from neural_pipeline.workflows.batch_work.recorded_embedding import recorded, tally_of
 from neural_pipeline.workflows.batch_work.steps import Step
 from neural_pipeline.workflows.batch_work.tags import FUNCTION_TAG
 from neural_pipeline.workflows.observation_capture import analysis
-from neural_pipeline.workflows.observation_capture.analysis import Analysis, Embeddings, Extractions, examine
+from neural_pipeline.workflows.observation_capture.analysis import Analysis, Extractions, examine
 from neural_pipeline.workflows.observation_capture.classifying import STEP as CLASSIFY
 from neural_pipeline.workflows.observation_capture.classifying import Classifications, classify_by_model
 from neural_pipeline.workflows.observation_capture.classifying import classify as classify_all
 from neural_pipeline.workflows.observation_capture.clusters import ClusterRules
-from neural_pipeline.workflows.observation_capture.embedding import embed_by_workspace
+from neural_pipeline.workflows.observation_capture.embedding import VIEWS_PER_EVENT, Embeddings, embed_by_workspace
 from neural_pipeline.workflows.observation_capture.gate import Gated, Thresholds
 from neural_pipeline.workflows.observation_capture.gate import gate as pass_gate
 from neural_pipeline.workflows.observation_capture.intake import FUNCTION, Door
@@ -116,13 +117,17 @@ def classify(context: dg.OpExecutionContext, pipeline: Pipeline, batch: GatedBat
 
 
 @dg.op(out=dg.Out(description="Three unit vectors per event: title, content, summary."))
-def embed(context: dg.OpExecutionContext, pipeline: Pipeline, batch: GatedBatch) -> Embeddings:
-    """Embed the three views of every event."""
-    events = batch.gated.open_events()
+def embed(
+    context: dg.OpExecutionContext, pipeline: Pipeline, batch: GatedBatch, classified: Classifications
+) -> Embeddings:
+    """Embed the three views of every event, but for those that a model had no time to classify."""
+    events = [event for event in batch.gated.open_events() if event.id not in classified.unasked]
     with pipeline.transaction() as connection:
         settings = capture_inputs.settings_of(connection, [event.workspace_id for event in events])
-    step = embed_by_workspace(events, settings, partial(_embedder_of, pipeline))
-    _report(context, step, vectors=analysis.VIEWS_PER_EVENT * len(step.found))
+    made: list[Embedder] = []
+    deadline = batch.loaded.claim.deadline
+    step = embed_by_workspace(events, settings, partial(_embedder_of, pipeline, made), deadline=deadline)
+    _report(context, step, vectors=VIEWS_PER_EVENT * len(step.found), waiting=len(step.waiting), **tally_of(made))
     context.add_output_metadata({"embedder": ", ".join(sorted(set(step.embedded_by.values())))})
     return step
 
@@ -169,7 +174,8 @@ def assign_clusters(
     context.log.info("%d observations begin %d clusters", len(observations), began)
     numbers = {"observations": len(observations), "new clusters": began, "joined": len(observations) - began}
     context.add_output_metadata(reporting.counts({**numbers, **methods}))
-    decisions = Decisions(examined, decided, findings.seconds(batch.gated), classified.unasked)
+    waits = _pauses(pipeline, findings.waiting())
+    decisions = Decisions(examined, decided, findings.seconds(batch.gated), waits)
     return DecidedBatch(batch.loaded, decisions)
 
 
@@ -208,14 +214,26 @@ def _classifications(
     return (classify_all(events), {}) if asker.model.is_offline else classify_by_model(events, asker)
 
 
-def _embedder_of(pipeline: Pipeline, workspace_id: str, chosen: EmbeddingSettings) -> Embedder:
-    return recorded(
+def _embedder_of(pipeline: Pipeline, made: list[Embedder], workspace_id: str, chosen: EmbeddingSettings) -> Embedder:
+    embedder = recorded(
         pipeline.embedder_of(chosen),
         pipeline.engine,
         workspace_id=workspace_id,
         function_id=FUNCTION,
         budget=pipeline.settings.model_daily_tokens,
     )
+    made.append(embedder)
+    return embedder
+
+
+def _pauses(pipeline: Pipeline, waiting: Mapping[int, Trouble | None]) -> dict[int, float]:
+    """Return the seconds that events wait: none for want of time, until tomorrow (UTC) for want of budget."""
+    now = datetime.now(UTC)
+    until_tomorrow = 86_400.0 - (now - now.replace(hour=0, minute=0, second=0, microsecond=0)).total_seconds()
+    pauses = {None: 0.0, Trouble.BUDGET_EXHAUSTED: until_tomorrow}
+    return {
+        event_id: pauses.get(trouble, pipeline.settings.retry_base_seconds) for event_id, trouble in waiting.items()
+    }
 
 
 def _chunk(pipeline: Pipeline, loaded: Loaded) -> int:
@@ -259,4 +277,6 @@ def _report(context: dg.OpExecutionContext, step: Step[Any], **numbers: int) -> 
 def observation_capture() -> None:
     """Turn source events into observations: scored, classified, embedded, with entities, an actor and a cluster."""
     gated = gate(load())
-    store(assign_clusters(gated, classify(gated), embed(gated), extract_entities(gated), resolve_actors(gated)))
+    classified = classify(gated)
+    embedded = embed(gated, classified)
+    store(assign_clusters(gated, classified, embedded, extract_entities(gated), resolve_actors(gated)))

@@ -5,6 +5,7 @@ What is written stands in `store`; what is decided stands in `verdicts`; committ
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
@@ -52,7 +53,8 @@ class Persistence(Committing[CaptureEvent, NewObservation | Filtered]):
 
     def keep_all(self, decisions: Decisions) -> Report:
         """Let the deferred events wait again, then commit everything else, in order; raises BatchLost."""
-        self.release(sorted(decisions.deferred))
+        for pause, group in groupby(sorted(decisions.deferred.items(), key=_pause), _pause):
+            self.release([event_id for event_id, _ in group], pause=pause)
         return self.keep(decisions.examined, decisions.decided)
 
     def refuse(self, refused: _Decided, error: Exception) -> None:
@@ -107,6 +109,10 @@ class Persistence(Committing[CaptureEvent, NewObservation | Filtered]):
             parent_event_id=one.event_id,
             debounce=debounce_of(payload, self.children.periods),
         )
+
+
+def _pause(deferred: tuple[int, float]) -> float:
+    return deferred[1]
 
 
 def _verdict_on(error: Exception) -> Filtered | Failure:

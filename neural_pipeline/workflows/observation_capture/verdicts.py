@@ -4,7 +4,7 @@ Duplicates, actors and clusters depend on the earlier events of the batch, and o
 steps before prepare their findings for every event as if it stood alone, and this pass decides, in order.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from neural_pipeline.contracts.memory import NewObservation, Replaced, ResolvedActor, Vector
@@ -64,13 +64,13 @@ class Decided(committing.Decided[CaptureEvent, NewObservation | Filtered]):
 class Decisions:
     """The examined events of a batch, what is to become of them, the seconds of work on each so far, and who waits.
 
-    There was no time for the `deferred`: they wait for a later run.
+    The `deferred` wait for a later run, at least so many seconds: there was no time for them, or no answer.
     """
 
     examined: Sequence[Examined]
     decided: Sequence[Decided]
     seconds: dict[int, float]
-    deferred: frozenset[int] = frozenset()
+    deferred: Mapping[int, float] = field(default_factory=dict[int, float])
 
 
 @dataclass(slots=True)
