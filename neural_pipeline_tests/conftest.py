@@ -25,6 +25,7 @@ WITH_DAEMONS = {"test_readme.py", "test_daemons.py", "test_faults.py", "test_cli
 """Start daemons with code servers and workers: two of them at once are too much for two cores."""
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Have xdist run all tests with daemons in one process, first, and every other file in whatever process is free."""
     for item in items:

@@ -72,7 +72,8 @@ def test_a_job_runs_in_one_process_and_stores_nothing_between_its_ops(name: str)
 
 @pytest.mark.parametrize(("name", "function_id"), WORKFLOWS.items())
 def test_the_job_of_a_workflow_names_its_function(name: str, function_id: str):
-    assert defs.resolve_job_def(name).tags == {"neural/function": function_id}
+    child = {} if name == "observation_capture" else {"neural/child": "true"}
+    assert defs.resolve_job_def(name).tags == {"neural/function": function_id, **child}
 
 
 def schedule(name: str) -> dg.ScheduleDefinition:

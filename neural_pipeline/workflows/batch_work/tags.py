@@ -8,6 +8,9 @@ BATCH_TAG = "neural/batch"
 FUNCTION_TAG = "neural/function"
 """The job tag that names the workflow function."""
 
+CHILD_TAGS = {"neural/child": "true"}
+"""Beside it on workflows that captures ask for: dagster.yaml bounds how many of their runs go on at once."""
+
 _LONGEST_ID = 18
 """Digits that fit into a bigint whatever they are."""
 

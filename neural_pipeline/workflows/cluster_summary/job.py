@@ -18,7 +18,7 @@ from neural_pipeline.workflows.batch_work.events import BatchEvent
 from neural_pipeline.workflows.batch_work.ops import Launch, asker_of, load_batch, named, store_conclusions
 from neural_pipeline.workflows.batch_work.questions import Answers, Asked
 from neural_pipeline.workflows.batch_work.steps import failure_of
-from neural_pipeline.workflows.batch_work.tags import FUNCTION_TAG
+from neural_pipeline.workflows.batch_work.tags import CHILD_TAGS, FUNCTION_TAG
 from neural_pipeline.workflows.cluster_summary.conclusions import STEP, Conclusion, conclude, keep
 from neural_pipeline.workflows.cluster_summary.logic import Requested, SummaryRules
 from neural_pipeline.workflows.cluster_summary.prompt import question_about
@@ -128,7 +128,7 @@ def _failed(batch: RecalledBatch, error: ModelMisconfigured) -> Answers[SummaryA
 @dg.job(  # pyright: ignore[reportUnknownMemberType] - dagster leaves os.PathLike open
     executor_def=dg.in_process_executor,
     resource_defs={"io_manager": dg.mem_io_manager, "pipeline": Pipeline()},
-    tags={FUNCTION_TAG: FUNCTION.value},
+    tags={FUNCTION_TAG: FUNCTION.value, **CHILD_TAGS},
     hooks={settles_its_batch},
 )
 def cluster_summary() -> None:

@@ -19,7 +19,7 @@ from neural_pipeline.workflows.batch_work.claiming import LoadedBatch
 from neural_pipeline.workflows.batch_work.committing import Written
 from neural_pipeline.workflows.batch_work.events import BatchEvent
 from neural_pipeline.workflows.batch_work.ops import Launch, load_batch, named, store_conclusions
-from neural_pipeline.workflows.batch_work.tags import FUNCTION_TAG
+from neural_pipeline.workflows.batch_work.tags import CHILD_TAGS, FUNCTION_TAG
 from neural_pipeline.workflows.profile_update.logic import Recounted, metrics_of, news_of, outputs_of
 from neural_pipeline.workflows.run_failures import settles_its_batch
 
@@ -79,7 +79,7 @@ def store(context: dg.OpExecutionContext, pipeline: Pipeline, loaded: Loaded) ->
 @dg.job(  # pyright: ignore[reportUnknownMemberType] - dagster leaves os.PathLike open
     executor_def=dg.in_process_executor,
     resource_defs={"io_manager": dg.mem_io_manager, "pipeline": Pipeline()},
-    tags={FUNCTION_TAG: FUNCTION.value},
+    tags={FUNCTION_TAG: FUNCTION.value, **CHILD_TAGS},
     hooks={settles_its_batch},
 )
 def profile_update() -> None:
