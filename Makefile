@@ -24,7 +24,7 @@ up: $(READY)
 	@$(BIN)/neural up
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder $(PYTEST)
+	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder $(PYTEST)
 
 faults: $(READY)
 	@$(BIN)/python -m neural_pipeline_tests.faults $(FAULTS) --write docs/reliability.md
