@@ -4,13 +4,11 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import pytest
 from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.engine import URL
-from xdist.scheduler import LoadScopeScheduling
 
 from neural_pipeline.postgres.databases import create_database, drop_database
 from neural_pipeline.postgres.server import ephemeral_server, server_url
@@ -21,29 +19,6 @@ from neural_pipeline.store.workspaces import create_workspace
 TEMPLATE = "template_of_tests"
 SETTINGS = {"version": 1, "embedding": {"namespaceName": "tests"}}
 FROM_OUTSIDE = ("DATABASE_URL", "DAGSTER_HOME", "OPENAI_API_KEY", "ANTHROPIC_API_KEY")
-
-
-WITH_DAEMONS = {"test_readme.py", "test_daemons.py", "test_faults.py", "test_cli_processes.py", "test_cli_doctor.py"}
-"""Start daemons with code servers and workers: two of them at once are too much for two cores."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the tests that take longest."""
-    items.sort(key=lambda item: item.path.name not in WITH_DAEMONS)
-
-
-class DaemonsInOneProcess(LoadScopeScheduling):
-    """Runs all tests with daemons in one process, and every other file in whatever process is free."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.partition("::")[0]
-        return "daemons" if Path(file).name in WITH_DAEMONS else file
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
-    """Have xdist distribute the tests so; xdist_group does not work with this pytest."""
-    return DaemonsInOneProcess(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -18,18 +18,25 @@ from neural_pipeline.settings import Settings
 from neural_pipeline.store.sql import run, scalar
 
 PATIENCE = 240.0
+CAPTURES_ONLY = {
+    f"NEURAL_{child}_{period}_SECONDS": "86400"
+    for child in ("PROFILE", "SUMMARY", "EXTRACTION")
+    for period in ("DEBOUNCE", "MAX_DEBOUNCE")
+}
+"""The children of what is captured wait longer than a test: it is about captures."""
 
 
 def environment_of(engine: Engine, database: URL, home: Path) -> dict[str, str]:
     """Return the variables of Dagster's processes for a test's own database, after making Dagster's schema in it."""
     with engine.begin() as connection:
         run(connection, f"create schema if not exists {DAGSTER_SCHEMA}")
-    own = {"NEURAL_HOME": str(home), "DATABASE_URL": database.render_as_string(hide_password=False)}
+    own = {"NEURAL_HOME": str(home), "DATABASE_URL": database.render_as_string(hide_password=False), **CAPTURES_ONLY}
     os.environ |= own
     try:
         return os.environ | process_environment(resolve_database(Settings.load())) | own
     finally:
-        os.environ.pop("NEURAL_HOME")
+        for name in ("NEURAL_HOME", *CAPTURES_ONLY):
+            os.environ.pop(name)
 
 
 @contextmanager

@@ -32,6 +32,8 @@ from neural_pipeline.store.settlement import hand_back
 from neural_pipeline_tests.building import begun_batch, column, open_batch, run_of, waiting
 from neural_pipeline_tests.end_to_end.processes import daemon, environment_of, wait_until
 
+pytestmark = pytest.mark.daemons
+
 HIDDEN = "s3cr3t-w0rd"
 OF_ROWS = ("runs", "waiting", "batches", "circles", "record", "accounting")
 ALL = ("models", "server", "schema", "daemon", "heartbeats", "sensors", "ticks", *OF_ROWS)

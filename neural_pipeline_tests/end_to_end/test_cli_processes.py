@@ -20,6 +20,8 @@ from neural_pipeline.postgres.server import server_url
 from neural_pipeline.postgres.target import Target
 from neural_pipeline.store.revision import SCHEMA_REVISION
 
+pytestmark = pytest.mark.daemons
+
 NEURAL = [sys.executable, "-c", "from neural_pipeline.cli.main import main; main()"]
 HIDDEN = "s3cr3t-w0rd"
 EXTERNAL = f"postgresql://mira:{HIDDEN}@127.0.0.1:1/pipeline"

@@ -38,7 +38,7 @@ from neural_pipeline_tests.end_to_end.processes import (
     wait_until,
 )
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.daemons, pytest.mark.slow]
 WORKSPACES = ("ws_one", "ws_two", "ws_three")
 SAMPLE = Path(str(files("neural_pipeline") / "sample_data" / "two_weeks.json"))
 

@@ -18,6 +18,8 @@ from sqlalchemy import create_engine, text
 from neural_pipeline.cli.showcase import questions
 from neural_pipeline.postgres import server
 
+pytestmark = pytest.mark.daemons
+
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(sh|sh until-ready|sql)\n(.*?)```", README, re.DOTALL)
@@ -54,7 +56,7 @@ def test_every_command_of_the_readme_does_what_it_says(home: Path) -> None:
         if probe.connect_ex(("127.0.0.1", PORT)) == 0:
             pytest.skip(f"port {PORT}, where the README's commands serve the user interface, is taken")
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))}
-    environment |= {"NEURAL_HOME": str(home), "HOME": str(home.parent)}
+    environment |= {"NEURAL_HOME": str(home), "HOME": str(home.parent), "COLUMNS": "200"}
     outputs = {}
     for kind, block in BLOCKS:
         for line in block.strip().splitlines() if kind != "sql" else ():

@@ -280,5 +280,5 @@ SCENARIOS = (
     Scenario("reboot", "everything ends at once, Postgres too", reboot),
 )
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
-SHORT = ("worker-killed-in-store", "child-killed-in-extract", "commits-unanswered")
+SHORT = ("child-killed-in-extract", "commits-unanswered")
 """The named subset that CI runs, with fewer events."""

@@ -6,6 +6,8 @@ from neural_pipeline_tests.faults.run import Result, closing_line, run_scenario,
 from neural_pipeline_tests.faults.scenarios import BY_NAME, SHORT
 from neural_pipeline_tests.faults.verdict import Verdict
 
+pytestmark = pytest.mark.daemons
+
 EVENTS = 200
 
 
