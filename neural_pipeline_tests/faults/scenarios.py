@@ -280,5 +280,5 @@ SCENARIOS = (
     Scenario("reboot", "everything ends at once, Postgres too", reboot),
 )
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
-SHORT = ("child-killed-in-extract", "commits-unanswered")
+SHORT = ("child-killed-in-extract",)
 """The named subset that CI runs, with fewer events."""
