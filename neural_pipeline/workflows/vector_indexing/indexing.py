@@ -4,11 +4,12 @@ Whatever it is killed at, the next pass goes on: moves are small transactions, a
 """
 
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from time import monotonic
 
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
 
 from neural_pipeline.store import vector_index
 from neural_pipeline.store.database import wait_briefly
@@ -94,9 +95,14 @@ class VectorIndexing:
             connection.detach()
             if not scalar(connection, f"select pg_try_advisory_lock({_LOCK})"):
                 raise IndexingRefused("another run is indexing vectors on this database: nothing was moved")
-            if current_revision(connection) != SCHEMA_REVISION:
-                raise IndexingRefused(f"the database is not at revision {SCHEMA_REVISION}: nothing was moved")
-            yield connection
+            try:
+                if current_revision(connection) != SCHEMA_REVISION:
+                    raise IndexingRefused(f"the database is not at revision {SCHEMA_REVISION}: nothing was moved")
+                yield connection
+            finally:
+                # The server notices a closed connection only after a while.
+                with suppress(DBAPIError):
+                    scalar(connection, f"select pg_advisory_unlock({_LOCK})")
 
 
 def _lacks_indexes(connection: Connection) -> bool:
