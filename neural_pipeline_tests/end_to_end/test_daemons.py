@@ -117,11 +117,11 @@ def test_one_daemon_works_off_the_inbox_through_its_sensor(
 ) -> None:
     with daemon(environment_of(loaded, database, home), home):
         wait_until(loaded, no_capture_is_unfinished, what="all captures to end")
+        wait_until(loaded, no_batch_of_captures_is_held, what="the captures' batches to be closed")
     assert tables(loaded) == expected
     with loaded.begin() as connection:
         assert unexplained(connection) == 0
         assert scalar(connection, "select count(*) from lightfast_workspace_neural_observations") == 3 * 45
-        assert scalar(connection, "select count(*) from event_batches where state <> 'closed'") == 0
         assert scalar(connection, "select bool_and(trigger = 'automatic') from event_batches")
 
 
@@ -166,6 +166,14 @@ def test_an_open_batch_whose_daemon_was_killed_before_the_launch_is_done_by_the_
     assert tables(loaded) == expected
     with loaded.begin() as connection:
         assert unexplained(connection) == 0
+
+
+def no_batch_of_captures_is_held(connection: Connection) -> bool:
+    sql = """
+    select count(*) from event_batches
+    where function_id = 'neural.observation.capture' and state <> 'closed'
+    """
+    return scalar(connection, sql) == 0
 
 
 def some_batch_exists(connection: Connection) -> bool:
