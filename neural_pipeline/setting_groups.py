@@ -1,4 +1,4 @@
-"""Settings of the child workflows, of search and of model providers, as groups that `settings.Settings` is made of."""
+"""Settings of the child workflows, of search, metrics and models, as groups that `settings.Settings` is made of."""
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings
@@ -107,4 +107,27 @@ class SearchSettings(BaseSettings):
         ge=0,
         le=10_000_000,
         description="Vectors outside the index from which the scheduled job moves them into it.",
+    )
+
+
+class MetricSettings(BaseSettings):
+    """From when on a check of the metrics warns, or turns red."""
+
+    check_days: int = Field(
+        default=1, ge=1, le=366, description="Days, today included, over which the checks of metrics take their rates."
+    )
+    check_min_executions: int = Field(
+        default=20, ge=1, description="Executions without which a rate says nothing, and its check passes."
+    )
+    failure_rate_warn_percent: float = Field(
+        default=5.0, ge=0, le=100, description="Failed of completed and failed executions, above which a check warns."
+    )
+    failure_rate_error_percent: float = Field(
+        default=25.0, ge=0, le=100, description="The same, above which the check is an error."
+    )
+    resolution_rate_warn_percent: float = Field(
+        default=50.0, ge=0, le=100, description="Actors resolved to a person, below which a check warns."
+    )
+    metrics_fresh_hours: float = Field(
+        default=3.0, gt=0, le=8760, description="Hours after which metrics not added up again are stale."
     )

@@ -9,7 +9,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic.fields import FieldInfo
 from pydantic_settings import NoDecode, SettingsConfigDict
 
-from neural_pipeline.setting_groups import ChildSettings, ModelSettings, SearchSettings
+from neural_pipeline.setting_groups import ChildSettings, MetricSettings, ModelSettings, SearchSettings
 
 _PREFIX = "NEURAL_"
 _MEGABYTE = 1024 * 1024
@@ -32,7 +32,7 @@ def _default_home() -> Path:
     return (own if (own / "pyproject.toml").exists() else checkout_root(Path.cwd())) / ".neural"
 
 
-class Settings(ChildSettings, ModelSettings, SearchSettings):
+class Settings(ChildSettings, MetricSettings, ModelSettings, SearchSettings):
     """The settings of one process; an empty variable counts as not set."""
 
     model_config = SettingsConfigDict(
@@ -179,7 +179,10 @@ class Settings(ChildSettings, ModelSettings, SearchSettings):
         return home.expanduser().absolute()
 
     @model_validator(mode="after")
-    def _failures_longer(self) -> Self:
+    def _in_order(self) -> Self:
+        if self.failure_rate_error_percent < self.failure_rate_warn_percent:
+            error, warn = self.variable("failure_rate_error_percent"), self.variable("failure_rate_warn_percent")
+            raise ValueError(f"{error} is less than {warn}: a check warns before it turns red")
         for kind in ("payload", "run"):
             longer, shorter = f"keep_failed_{kind}_days", f"keep_{kind}_days"
             if getattr(self, longer) < getattr(self, shorter):

@@ -52,17 +52,25 @@ class _Tally(Shape):
 
 
 class JobDurationTags(Shape):
-    """Which function ran, what started it and how it ended."""
+    """Which function ran, what started it, how it ended, and how long it waited.
+
+    `result`: the status its output names, or superseded. `begun`: false where it ended before its turn came; it has no
+    run time then and no queue wait. Queue wait: from when it was due to its start. Total: from acceptance to its end.
+    """
 
     job_type: FunctionId
     trigger: Trigger
     sync_mode: SyncMode | None = None
     source_type: Source | None = None
     outcome: Outcome | None = None
+    result: Literal["success", "filtered", "skipped", "failure", "superseded"] | None = None
+    begun: StrictBool | None = None
+    queue_wait_ms: Stored | None = None
+    total_ms: Stored | None = None
 
 
 class JobDuration(Shape):
-    """The time a run took, in milliseconds; a run may take none."""
+    """The run time of an execution, in milliseconds; it may take none. One row for each that ended."""
 
     type: Literal[MetricType.JOB_DURATION] = MetricType.JOB_DURATION
     value: Stored

@@ -1,1 +1,1 @@
-"""What is counted, and the views that say it. Assets, checks and the report come later."""
+"""What the metrics say: views and their catalogue, assets, checks, and the report. Rows are written elsewhere."""

@@ -6,10 +6,22 @@ from sqlalchemy import Connection
 
 from neural_pipeline.store.sql import run, scalar
 
+
+def _milliseconds(begin: str, end: str) -> str:
+    """Return the SQL for the whole milliseconds between two moments, none of them negative, as far as integers go."""
+    return f"least(greatest(floor(extract(epoch from {end} - {begin}) * 1000), 0), 2147483647)::integer"
+
+
+_TIMES = {
+    "milliseconds_from_start_to_end": _milliseconds("coalesce(f.started_at, f.completed_at)", "f.completed_at"),
+    "milliseconds_from_due_to_start": _milliseconds("due_at", "started_at"),
+    "milliseconds_from_acceptance_to_end": _milliseconds("created_at", "completed_at"),
+}
+
 _PROJECT = """
 with facts as (
   select r.id, e.begun_at, e.outcome, e.outcome_at, e.output, e.error_message, e.cause, e.work_ms, e.attempt,
-    s.id as superseded_by, e.batch_id, b.run_id,
+    e.source, e.due_at, s.id as superseded_by, e.batch_id, b.run_id,
     case e.outcome when 'superseded' then 'completed' else coalesce(e.outcome, 'running') end as status,
     case when e.begun_at is not null then greatest(e.begun_at, r.created_at) end as started_at,
     greatest(e.outcome_at, e.begun_at, r.created_at) as completed_at
@@ -26,23 +38,36 @@ with facts as (
     superseded_by = f.superseded_by,
     completed_at = case when f.outcome is not null then f.completed_at end,
     duration_ms = case when f.outcome is not null then
-      least(floor(extract(epoch from f.completed_at - coalesce(f.started_at, f.completed_at)) * 1000),
-        2147483647)::bigint::text end,
+      {milliseconds_from_start_to_end}::text end,
     updated_at = clock_timestamp()
   from facts f
   where r.id = f.id and (r.status <> f.status or r.dagster_run_id is distinct from f.run_id)
-  returning r.*
+  returning r.*, f.outcome, f.source, f.due_at
+), ended as (
+  select *,
+    case when started_at is not null then {milliseconds_from_due_to_start} end as queue_wait_ms,
+    {milliseconds_from_acceptance_to_end} as total_ms
+  from moved where outcome is not null
 ), measured as (
   insert into lightfast_workspace_operations_metrics
     (clerk_org_id, workspace_id, repository_id, type, value, unit, tags, timestamp, event_id)
   select clerk_org_id, workspace_id, repository_id, 'job_duration', duration_ms::integer, 'ms',
-    jsonb_build_object('jobType', inngest_function_id, 'trigger', trigger, 'outcome', status), completed_at, event_id
-  from moved where completed_at is not null and started_at is not null
+    jsonb_strip_nulls(jsonb_build_object('jobType', inngest_function_id, 'trigger', trigger, 'outcome', status,
+      'result', case outcome when 'superseded' then outcome else output ->> 'status' end,
+      'begun', started_at is not null, 'sourceType', source, 'queueWaitMs', queue_wait_ms, 'totalMs', total_ms)),
+    completed_at, event_id
+  from ended
   union all
   select clerk_org_id, workspace_id, repository_id, 'errors', 1, 'count',
     jsonb_strip_nulls(jsonb_build_object('jobType', inngest_function_id, 'errorType', 'job_failure',
-      'trigger', trigger, 'cause', cause)), completed_at, event_id
-  from moved where status = 'failed'
+      'trigger', trigger, 'cause', cause, 'sourceType', source)), completed_at, event_id
+  from ended where status = 'failed'
+  union all
+  select clerk_org_id, workspace_id, repository_id, 'documents_indexed', (output ->> 'itemsProcessed')::integer,
+    'count', jsonb_build_object('jobType', inngest_function_id, 'sourceType', output ->> 'sourceType',
+      'syncMode', output ->> 'syncMode', 'filesProcessed', (output ->> 'itemsProcessed')::integer),
+    completed_at, event_id
+  from ended where inngest_function_id = 'sync.orchestrator' and output ->> 'status' = 'success'
 )
 select count(*) from moved
 """
@@ -52,12 +77,12 @@ def record_batch(connection: Connection, batch_id: int) -> int:
     """Project the facts of a batch's events onto their lifecycle rows; return how many rows moved."""
     # Waits for whoever settles the batch: facts read before that would bring rows back to running.
     run(connection, "select from event_batches where id = :batch_id for share", batch_id=batch_id)
-    return int(scalar(connection, _PROJECT.format(scope="e.batch_id = :batch_id"), batch_id=batch_id))
+    return int(scalar(connection, _PROJECT.format(scope="e.batch_id = :batch_id", **_TIMES), batch_id=batch_id))
 
 
 def record_events(connection: Connection, event_ids: Sequence[int]) -> int:
     """Project the facts of single events onto their lifecycle rows; return how many rows moved."""
-    return int(scalar(connection, _PROJECT.format(scope="e.id = any(:ids)"), ids=list(event_ids)))
+    return int(scalar(connection, _PROJECT.format(scope="e.id = any(:ids)", **_TIMES), ids=list(event_ids)))
 
 
 def return_to_queue(connection: Connection, event_ids: Sequence[int]) -> int:

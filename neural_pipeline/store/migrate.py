@@ -1,6 +1,8 @@
 """Bringing a database to this program's schema: migrations, then views. One at a time, and never under open batches."""
 
+import re
 import time
+from graphlib import TopologicalSorter
 from hashlib import sha256
 from importlib.resources import files
 
@@ -13,7 +15,7 @@ from neural_pipeline.store.revision import SCHEMA_REVISION, current_revision
 from neural_pipeline.store.sql import rows, run, scalar
 
 MIGRATIONS = "neural_pipeline:store/migrations"
-_VIEWS = files("neural_pipeline") / "metrics" / "views"
+_VIEWS = (files("neural_pipeline") / "store" / "audits", files("neural_pipeline") / "metrics" / "views")
 
 
 class BatchesStillOpen(Exception):
@@ -59,25 +61,34 @@ def _bring_up(connection: Connection, before: str | None) -> bool:
 
 
 def refresh_views(connection: Connection) -> bool:
-    """Create the views of metrics/views anew where their text has changed, drop those that are gone; say if any had.
+    """Create our views anew where the text of one has changed, drop those that are gone; say if any had.
 
-    Files whose names sort later may build on earlier ones.
+    The views of the audits and of metrics/views, each named like its file, may build on one another.
     """
-    wanted = {
-        path.name.removesuffix(".sql"): path.read_text(encoding="utf-8")
-        for path in _VIEWS.iterdir()
-        if path.name.endswith(".sql")
-    }
+    wanted = view_texts()
     marks = {name: sha256(text.encode()).hexdigest() for name, text in wanted.items()}
     installed = _installed(connection)
     if marks == installed:
         return False
     for name in wanted.keys() | installed.keys():
         run(connection, f'drop view if exists "{name}" cascade')
-    for name in sorted(wanted):
+    for name in _in_order(wanted):
         run(connection, f'create view "{name}" as {wanted[name]}')
         run(connection, f"comment on view \"{name}\" is 'neural_pipeline {marks[name]}'")
     return True
+
+
+def view_texts() -> dict[str, str]:
+    """Return the SQL of every view by its name."""
+    paths = [path for folder in _VIEWS for path in folder.iterdir() if path.name.endswith(".sql")]
+    return {path.name.removesuffix(".sql"): path.read_text(encoding="utf-8") for path in paths}
+
+
+def _in_order(texts: dict[str, str]) -> list[str]:
+    """Return the names of views so that each comes after those it reads; raises CycleError."""
+    words = {name: set(re.findall(r"\w+", text)) for name, text in texts.items()}
+    reads = {name: sorted((words[name] & texts.keys()) - {name}) for name in sorted(texts)}
+    return list(TopologicalSorter(reads).static_order())
 
 
 def _installed(connection: Connection) -> dict[str, str]:

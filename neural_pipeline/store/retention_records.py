@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 
 from sqlalchemy import Connection
 
+from neural_pipeline.store import rollups
 from neural_pipeline.store.retention import (
     ENDED,
     OLD_BATCH,
@@ -159,7 +160,8 @@ returning type
 
 
 def remove_metrics(connection: Connection, after: Place, cutoffs: Cutoffs) -> Page:
-    """Remove old metrics."""
+    """Remove old metrics, and the sums of their days."""
+    rollups.forget_before(connection, cutoffs.metric)
     ids, end = old_ones(connection, OLD_METRIC, "m.timestamp", after=after, cutoffs=cutoffs)
     gone = rows(connection, _METRICS, ids=ids)
     count(connection, {"lightfast_workspace_operations_metrics": len(gone)})

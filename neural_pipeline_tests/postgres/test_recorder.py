@@ -212,14 +212,16 @@ def test_a_superseded_event_completes_its_row_and_links_the_survivor(scratch: Co
     assert (run["status"], run["superseded_by"]) == ("completed", run_of(scratch, new)["id"])
 
 
-def test_an_event_that_ended_while_it_waited_has_neither_start_nor_duration_metric(scratch: Connection) -> None:
+def test_an_event_that_ended_while_it_waited_has_no_start_and_is_measured_as_one_that_never_began(scratch: Connection) -> None:
     [id_] = waiting(scratch, 1)
     fact(scratch, id_, "superseded")
     lifecycle.record_events(scratch, [id_])
     run = run_of(scratch, id_)
     assert (run["started_at"], run["duration_ms"]) == (None, "0")
     assert run["completed_at"] is not None
-    assert metrics_of(scratch, id_) == []
+    [metric] = metrics_of(scratch, id_)
+    assert (metric.value, metric.tags.begun, metric.tags.result) == (0, False, "superseded")
+    assert metric.tags.queue_wait_ms is None
 
 
 def test_recording_single_events_leaves_the_others_of_their_batch_alone(scratch: Connection) -> None:

@@ -263,3 +263,127 @@ alter table lightfast_workspace_neural_entities
   set (autovacuum_analyze_scale_factor = 0.02, autovacuum_vacuum_scale_factor = 0.05);
 alter table lightfast_workspace_observation_clusters
   set (autovacuum_analyze_scale_factor = 0.02, autovacuum_vacuum_scale_factor = 0.05);
+
+-- Metrics added up by day, so that no report reads a million rows. What is added up already: all rows of
+-- lightfast_workspace_operations_metrics up to `through_id`; the views add the rows behind it, so they are exact at any
+-- time. Derived: whoever empties these tables and sets through_id to 0 loses nothing but time.
+create table rollup_progress (
+  only_row boolean primary key default true check (only_row),
+  through_id bigint not null,
+  refreshed_at timestamptz not null default clock_timestamp()
+);
+insert into rollup_progress (through_id) values (0);
+
+-- The tags by which metrics of a type are told apart in reports: those with few values.
+create function neural_metric_dimensions(type text, tags jsonb) returns jsonb language sql immutable parallel safe as $$
+  select jsonb_strip_nulls(case type
+    when 'job_duration' then jsonb_build_object('jobType', tags -> 'jobType', 'outcome', tags -> 'outcome',
+      'result', tags -> 'result', 'sourceType', tags -> 'sourceType', 'trigger', tags -> 'trigger')
+    when 'errors' then jsonb_build_object('jobType', tags -> 'jobType', 'errorType', tags -> 'errorType',
+      'cause', tags -> 'cause', 'sourceType', tags -> 'sourceType')
+    when 'documents_indexed' then jsonb_build_object('jobType', tags -> 'jobType',
+      'sourceType', tags -> 'sourceType', 'syncMode', tags -> 'syncMode')
+    when 'entities_extracted' then jsonb_build_object('source', tags -> 'source')
+    when 'cluster_assigned' then jsonb_build_object('isNew', tags -> 'isNew')
+    when 'actor_resolution' then jsonb_build_object('source', tags -> 'source', 'method', tags -> 'method',
+      'resolved', tags -> 'resolved')
+    when 'cluster_affinity' then jsonb_build_object('joined', tags -> 'joined',
+      'band', neural_affinity_band(tags -> 'affinityScore'),
+      'rejectedBand', neural_affinity_band(tags -> 'bestRejectedScore'))
+    when 'cluster_summary_generated' then '{}'
+    when 'profile_updated' then '{}'
+    else jsonb_build_object('source', tags -> 'source', 'observationType', tags -> 'observationType',
+      'classificationFallback', tags -> 'classificationFallback')
+  end)
+$$;
+
+create table metric_days (
+  day date not null,
+  type varchar(50) not null,
+  dimensions jsonb not null,
+  metrics bigint not null,
+  total bigint not null,
+  primary key (day, type, dimensions)
+);
+
+create table metric_hours (
+  hour timestamptz not null,
+  job_type varchar(191) not null,
+  outcome varchar(20) not null,
+  runs bigint not null,
+  run_ms bigint not null,
+  primary key (hour, job_type, outcome)
+);
+
+-- Durations as histograms of logarithmic buckets, which add up where percentiles do not.
+create table duration_days (
+  day date not null,
+  job_type varchar(191) not null,
+  outcome varchar(20) not null,
+  measure varchar(20) not null,
+  bucket smallint not null,
+  runs bigint not null,
+  primary key (day, job_type, outcome, measure, bucket)
+);
+
+-- A metric as the three tables count it.
+create view metrics_behind as
+select m.id, (m.timestamp at time zone 'UTC')::date as day, date_trunc('hour', m.timestamp, 'UTC') as hour,
+  m.type, m.value, m.tags
+from lightfast_workspace_operations_metrics m
+-- Two bounds, as the planner takes one alone for a third of the table.
+where m.id > (select through_id from rollup_progress) and m.id < 9223372036854775807;
+
+create view metric_totals as
+select day, type, dimensions, sum(metrics)::bigint as metrics, sum(total)::bigint as total
+from (
+  select day, type, dimensions, metrics, total from metric_days
+  union all
+  select day, type, neural_metric_dimensions(type, tags), count(*), sum(value) from metrics_behind group by 1, 2, 3
+) parts
+group by 1, 2, 3;
+
+create view run_hours as
+select hour, job_type, outcome, sum(runs)::bigint as runs, sum(run_ms)::bigint as run_ms
+from (
+  select hour, job_type, outcome, runs, run_ms from metric_hours
+  union all
+  select hour, tags ->> 'jobType', tags ->> 'outcome', count(*), sum(value)
+  from metrics_behind where type = 'job_duration' group by 1, 2, 3
+) parts
+group by 1, 2, 3;
+
+create view duration_histogram as
+select day, job_type, outcome, measure, bucket, sum(runs)::bigint as runs
+from (
+  select day, job_type, outcome, measure, bucket, runs from duration_days
+  union all
+  select day, tags ->> 'jobType', tags ->> 'outcome', measure, neural_duration_bucket(milliseconds), count(*)
+  from metrics_behind cross join lateral neural_durations(value, tags)
+  where type = 'job_duration' group by 1, 2, 3, 4, 5
+) parts
+group by 1, 2, 3, 4, 5;
+
+-- What goes with a workspace must go from the sums too: they are made anew from what is left.
+create function neural_forget_rollups() returns trigger language plpgsql as $$
+begin
+  update rollup_progress set through_id = 0;
+  delete from metric_days;
+  delete from metric_hours;
+  delete from duration_days;
+  return null;
+end $$;
+create trigger rollups_follow_workspaces after delete on lightfast_org_workspaces
+  for each statement execute function neural_forget_rollups();
+
+-- What each audit of the whole record (the view event_accounting) has found.
+create table accounting_audits (
+  id bigint generated always as identity primary key,
+  audit_id uuid not null,
+  audited_at timestamptz not null,
+  rule varchar(191) not null,
+  expected bigint not null,
+  found bigint not null,
+  unexplained bigint not null
+);
+create index accounting_audit_latest_idx on accounting_audits (audited_at, audit_id);

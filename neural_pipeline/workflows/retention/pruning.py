@@ -6,7 +6,7 @@ They stand side by side in the layer above and may not import each other. The SQ
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Engine
 
@@ -104,13 +104,18 @@ class Retention:
 
 
 def cutoffs(now: datetime, settings: Settings) -> Cutoffs:
-    """Return the moments that the settings stand for; no payload is kept longer than the record it belongs to."""
+    """Return the moments that the settings stand for; no payload is kept longer than the record it belongs to.
+
+    Metrics go by whole days (UTC), as they are added up by days.
+    """
     return Cutoffs(
         payload=days_before(now, min(settings.keep_payload_days, settings.keep_run_days)),
         failed_payload=days_before(now, min(settings.keep_failed_payload_days, settings.keep_failed_run_days)),
         record=days_before(now, settings.keep_run_days),
         failed_record=days_before(now, settings.keep_failed_run_days),
-        metric=days_before(now, settings.keep_metric_days),
+        metric=days_before(now, settings.keep_metric_days)
+        .astimezone(UTC)
+        .replace(hour=0, minute=0, second=0, microsecond=0),
     )
 
 

@@ -1,0 +1,172 @@
+
+-- completed / (completed + failed), in percent: the one definition of a success rate. Null where nothing ended.
+create function neural_success_rate(completed numeric, failed numeric) returns numeric
+language sql immutable parallel safe as $$
+  select round(100 * completed / nullif(completed + failed, 0), 2)
+$$;
+
+-- The logarithmic bucket of a duration: ceil(log_g(ms)) with g = 1.01 / 0.99, so that the middle of a bucket is within
+-- 1 % of all that is in it (DDSketch: Masson, Rim and Lee, VLDB 2019). 0 ms has a bucket of its own, -1.
+create function neural_duration_bucket(ms bigint) returns smallint language sql immutable parallel safe as $$
+  select case when ms <= 0 then -1 else ceil(round((ln(ms::float8) / ln(1.01::float8 / 0.99))::numeric, 9)) end::smallint
+$$;
+create function neural_bucket_ms(bucket smallint) returns bigint language sql immutable parallel safe as $$
+  select case when bucket < 0 then 0 else round((2 * (1.01::float8 / 0.99) ^ bucket / (1.01::float8 / 0.99 + 1))::numeric)
+  end::bigint
+$$;
+
+-- The three durations of an execution: waiting for its turn, being worked on, and both since it was accepted.
+-- One that never began has waited, but has no run time.
+create function neural_durations(run_ms integer, tags jsonb)
+returns table (measure text, milliseconds bigint) language sql immutable parallel safe as $$
+  select * from (values
+    ('run', case when (tags ->> 'begun')::boolean is not false then run_ms::bigint end),
+    ('queue', (tags ->> 'queueWaitMs')::bigint),
+    ('total', (tags ->> 'totalMs')::bigint)
+  ) as measures (measure, milliseconds) where milliseconds is not null
+$$;
+
+-- The lower end of the band of ten points that an affinity (0 to 100) lies in; 100 belongs to the last.
+create function neural_affinity_band(score jsonb) returns integer language sql immutable parallel safe as $$
+  select case when jsonb_typeof(score) = 'number' then least(floor(score::numeric / 10) * 10, 90)::integer end
+$$;
+
+-- Metrics added up by day, so that no report reads a million rows. What is added up already: all rows of
+-- lightfast_workspace_operations_metrics up to `through_id`; the views add the rows behind it, so they are exact at any
+-- time. Derived: whoever empties these tables and sets through_id to 0 loses nothing but time.
+create table rollup_progress (
+  only_row boolean primary key default true check (only_row),
+  through_id bigint not null,
+  refreshed_at timestamptz not null default clock_timestamp()
+);
+insert into rollup_progress (through_id) values (0);
+
+-- The tags by which metrics of a type are told apart in reports: those with few values.
+create function neural_metric_dimensions(type text, tags jsonb) returns jsonb language sql immutable parallel safe as $$
+  select jsonb_strip_nulls(case type
+    when 'job_duration' then jsonb_build_object('jobType', tags -> 'jobType', 'outcome', tags -> 'outcome',
+      'result', tags -> 'result', 'sourceType', tags -> 'sourceType', 'trigger', tags -> 'trigger')
+    when 'errors' then jsonb_build_object('jobType', tags -> 'jobType', 'errorType', tags -> 'errorType',
+      'cause', tags -> 'cause', 'sourceType', tags -> 'sourceType')
+    when 'documents_indexed' then jsonb_build_object('jobType', tags -> 'jobType',
+      'sourceType', tags -> 'sourceType', 'syncMode', tags -> 'syncMode')
+    when 'entities_extracted' then jsonb_build_object('source', tags -> 'source')
+    when 'cluster_assigned' then jsonb_build_object('isNew', tags -> 'isNew')
+    when 'actor_resolution' then jsonb_build_object('source', tags -> 'source', 'method', tags -> 'method',
+      'resolved', tags -> 'resolved')
+    when 'cluster_affinity' then jsonb_build_object('joined', tags -> 'joined',
+      'band', neural_affinity_band(tags -> 'affinityScore'),
+      'rejectedBand', neural_affinity_band(tags -> 'bestRejectedScore'))
+    when 'cluster_summary_generated' then '{}'
+    when 'profile_updated' then '{}'
+    else jsonb_build_object('source', tags -> 'source', 'observationType', tags -> 'observationType',
+      'classificationFallback', tags -> 'classificationFallback')
+  end)
+$$;
+
+create table metric_days (
+  day date not null,
+  type varchar(50) not null,
+  dimensions jsonb not null,
+  metrics bigint not null,
+  total bigint not null,
+  primary key (day, type, dimensions)
+);
+
+create table metric_hours (
+  hour timestamptz not null,
+  job_type varchar(191) not null,
+  outcome varchar(20) not null,
+  runs bigint not null,
+  run_ms bigint not null,
+  primary key (hour, job_type, outcome)
+);
+
+-- Durations as histograms of logarithmic buckets, which add up where percentiles do not.
+create table duration_days (
+  day date not null,
+  job_type varchar(191) not null,
+  outcome varchar(20) not null,
+  measure varchar(20) not null,
+  bucket smallint not null,
+  runs bigint not null,
+  primary key (day, job_type, outcome, measure, bucket)
+);
+
+-- A metric as the three tables count it.
+create view metrics_behind as
+select m.id, (m.timestamp at time zone 'UTC')::date as day, date_trunc('hour', m.timestamp, 'UTC') as hour,
+  m.type, m.value, m.tags
+from lightfast_workspace_operations_metrics m
+-- Two bounds, as the planner takes one alone for a third of the table.
+where m.id > (select through_id from rollup_progress) and m.id < 9223372036854775807;
+
+create view metric_totals as
+select day, type, dimensions, sum(metrics)::bigint as metrics, sum(total)::bigint as total
+from (
+  select day, type, dimensions, metrics, total from metric_days
+  union all
+  select day, type, neural_metric_dimensions(type, tags), count(*), sum(value) from metrics_behind group by 1, 2, 3
+) parts
+group by 1, 2, 3;
+
+create view run_hours as
+select hour, job_type, outcome, sum(runs)::bigint as runs, sum(run_ms)::bigint as run_ms
+from (
+  select hour, job_type, outcome, runs, run_ms from metric_hours
+  union all
+  select hour, tags ->> 'jobType', tags ->> 'outcome', count(*), sum(value)
+  from metrics_behind where type = 'job_duration' group by 1, 2, 3
+) parts
+group by 1, 2, 3;
+
+create view duration_histogram as
+select day, job_type, outcome, measure, bucket, sum(runs)::bigint as runs
+from (
+  select day, job_type, outcome, measure, bucket, runs from duration_days
+  union all
+  select day, tags ->> 'jobType', tags ->> 'outcome', measure, neural_duration_bucket(milliseconds), count(*)
+  from metrics_behind cross join lateral neural_durations(value, tags)
+  where type = 'job_duration' group by 1, 2, 3, 4, 5
+) parts
+group by 1, 2, 3, 4, 5;
+
+-- What goes with a workspace must go from the sums too: they are made anew from what is left.
+create function neural_forget_rollups() returns trigger language plpgsql as $$
+begin
+  update rollup_progress set through_id = 0;
+  delete from metric_days;
+  delete from metric_hours;
+  delete from duration_days;
+  return null;
+end $$;
+create trigger rollups_follow_workspaces after delete on lightfast_org_workspaces
+  for each statement execute function neural_forget_rollups();
+
+-- What each audit of the whole record (the view event_accounting) has found.
+create table accounting_audits (
+  id bigint generated always as identity primary key,
+  audit_id uuid not null,
+  audited_at timestamptz not null,
+  rule varchar(191) not null,
+  expected bigint not null,
+  found bigint not null,
+  unexplained bigint not null
+);
+create index accounting_audit_latest_idx on accounting_audits (audited_at, audit_id);
+
+-- Who cannot be resolved as nobody acted is no attempt: such events are not written any more (docs/metrics.md).
+delete from lightfast_workspace_operations_metrics where type = 'actor_resolution' and tags ->> 'method' = 'none';
+
+-- Executions that ended before their turn came had no duration so far. Each that ended has one.
+insert into lightfast_workspace_operations_metrics
+  (clerk_org_id, workspace_id, repository_id, type, value, unit, tags, timestamp, event_id)
+select r.clerk_org_id, r.workspace_id, r.repository_id, 'job_duration', 0, 'ms',
+  jsonb_strip_nulls(jsonb_build_object('jobType', r.inngest_function_id, 'trigger', r.trigger, 'outcome', r.status,
+    'result', case when r.superseded_by is not null then 'superseded' else r.output ->> 'status' end, 'begun', false,
+    'totalMs', least(greatest(floor(extract(epoch from r.completed_at - r.created_at) * 1000), 0), 2147483647)::integer)),
+  r.completed_at, r.event_id
+from lightfast_workspace_workflow_runs r
+where r.completed_at is not null and r.started_at is null and r.event_id is not null
+  and not exists (select from lightfast_workspace_operations_metrics m
+    where m.event_id = r.event_id and m.type = 'job_duration');
