@@ -8,6 +8,12 @@ from neural_pipeline.automation.reconciler import reconciler_sensor
 from neural_pipeline.automation.retention import retention, retention_schedule
 from neural_pipeline.automation.vector_indexing import vector_indexing_schedule
 from neural_pipeline.contracts.functions import FunctionId
+from neural_pipeline.metrics.assets import metric_rollups, neural_report, view_assets
+from neural_pipeline.metrics.catalogue import VIEWS
+from neural_pipeline.metrics.checks import CHECKS
+from neural_pipeline.metrics.daily import daily_spec, day_metrics, day_metrics_schedule
+from neural_pipeline.metrics.schedules import metrics_job, metrics_schedule
+from neural_pipeline.metrics.tables import table_specs
 from neural_pipeline.resources import Pipeline
 from neural_pipeline.workflows.cluster_summary.job import cluster_summary
 from neural_pipeline.workflows.llm_entity_extraction.job import llm_entity_extraction
@@ -24,12 +30,16 @@ workflows = {
 """The jobs that work off the inbox, each its function's executions."""
 
 defs = dg.Definitions(
-    jobs=[*workflows.values(), retention, vector_indexing],
-    schedules=[retention_schedule(), vector_indexing_schedule()],
+    assets=[*table_specs(VIEWS), metric_rollups, *view_assets(), daily_spec(), neural_report],
+    asset_checks=CHECKS,
+    jobs=[*workflows.values(), retention, vector_indexing, day_metrics, metrics_job],
+    schedules=[retention_schedule(), vector_indexing_schedule(), metrics_schedule(), day_metrics_schedule()],
     sensors=[
         *(inbox_sensor(job, function_id) for function_id, job in workflows.items()),
         *lifecycle_sensors(*workflows.values()),
         reconciler_sensor(),
     ],
     resources={"pipeline": Pipeline()},
+    # A process for each of the assets would cost five times what they do.
+    executor=dg.in_process_executor,
 )

@@ -76,7 +76,8 @@ def accepted(source_id: str = "d-1", **changes: Any) -> Judgement:
 
 _TABLES = """
 select string_agg(quote_ident(table_name), ', ') from information_schema.tables
-where table_schema = 'public' and table_type = 'BASE TABLE' and table_name <> 'neural_alembic_version'
+where table_schema = 'public' and table_type = 'BASE TABLE'
+  and table_name not in ('neural_alembic_version', 'rollup_progress')
 """
 
 
@@ -84,6 +85,7 @@ def empty_tables(connection: Connection) -> None:
     """Empty all tables; ids begin at 1 again."""
     tables = connection.execute(text(_TABLES)).scalar_one()
     connection.execute(text(f"truncate {tables} restart identity cascade"))
+    connection.execute(text("update rollup_progress set through_id = 0"))
 
 
 def workspaces(connection: Connection, *ids: str) -> list[str]:

@@ -86,9 +86,8 @@ def assert_superseded(connection: Connection, old: int, new: int) -> None:
     assert run["attempt"] == event["attempt"]
     output = parse_output(run["output"], function_id=FunctionId(run["inngest_function_id"])).to_json()
     assert output.items() >= {"status": "skipped", "reason": "superseded"}.items()
-    assert (
-        column(connection, "select id from lightfast_workspace_operations_metrics where event_id = :id", id=old) == []
-    )
+    sql = "select tags ->> 'result' from lightfast_workspace_operations_metrics where event_id = :id"
+    assert column(connection, sql, id=old) == ["superseded"]
 
 
 def seconds_until(connection: Connection, event_id: int, name: str) -> float:

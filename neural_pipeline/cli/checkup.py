@@ -11,9 +11,6 @@ from neural_pipeline.store.health import HandedBack, Offenders, Rule, Waiting
 LEAST_DISK = 10**9
 """Bytes that should be free where the embedded server keeps its data."""
 
-UNSETTLED_SECONDS = 30
-"""Seconds the reconciler, which looks every five, may be late in giving up a batch."""
-
 TIMES_HANDED_BACK = 3
 """Batches in a row that came back unworked before that counts as going in circles."""
 

@@ -129,7 +129,7 @@ class Examination:
     def _batches(self, connection: Connection) -> Finding:
         bound = self.settings.max_wait_seconds
         untaken = health.untaken_batches(connection, bound=bound)
-        unsettled = health.unsettled_batches(connection, bound=checkup.UNSETTLED_SECONDS)
+        unsettled = health.unsettled_batches(connection, bound=health.UNSETTLED_SECONDS)
         return checkup.judge_batches(untaken, unsettled, bound=bound)
 
     def _circles(self, connection: Connection) -> Finding:

@@ -20,6 +20,7 @@ _COMMANDS = {
     ),
     "runs": ("runs:app", "Look at the executions of the workflows."),
     "search": ("search:search_memory", "Ask a workspace's memory: by text, by what is named, by who acted."),
+    "report": ("report:report", "Write what the metrics say about the last days as a page and as Markdown."),
     "payloads": ("payloads:app", "Look at payloads that were refused, and hand them in again."),
     "workspaces": ("workspaces:app", "Make and list workspaces."),
     "reembed": ("reembed:reembed", "Move a workspace to another embedding model."),

@@ -56,6 +56,7 @@ class JobDurationTags(Shape):
 
     `result`: the status its output names, or superseded. `begun`: false where it ended before its turn came; it has no
     run time then and no queue wait. Queue wait: from when it was due to its start. Total: from acceptance to its end.
+    `source_type`: the provider that a capture's event or a synchronisation is of; absent for child workflows.
     """
 
     job_type: FunctionId
@@ -95,7 +96,7 @@ class DocumentsIndexed(_Tally):
 
 
 class ErrorsTags(Shape):
-    """Which function failed, and why."""
+    """Which function failed, and why. `source_type`: as for durations."""
 
     job_type: FunctionId
     error_type: str
@@ -174,7 +175,7 @@ class ClusterTags(Shape):
 
 
 class ClusterAssigned(_Occurrence):
-    """An observation joined or began a cluster."""
+    """An observation joined or began a cluster, or took another's place in it."""
 
     type: Literal[MetricType.CLUSTER_ASSIGNED] = MetricType.CLUSTER_ASSIGNED
     tags: ClusterTags
@@ -202,7 +203,7 @@ class ProfileUpdated(_Occurrence):
 
 
 class ActorResolutionTags(Shape):
-    """Whether the actor was found, and by what."""
+    """Whether the actor was found, and by what; `none` stands in rows of former versions only."""
 
     resolved: StrictBool
     source: Source
@@ -210,7 +211,7 @@ class ActorResolutionTags(Shape):
 
 
 class ActorResolution(_Occurrence):
-    """An attempt to find the canonical actor of an event."""
+    """An attempt to find the canonical actor of an event that has one. A user name alone resolves nobody (D-28)."""
 
     type: Literal[MetricType.ACTOR_RESOLUTION] = MetricType.ACTOR_RESOLUTION
     tags: ActorResolutionTags
@@ -226,7 +227,7 @@ class ClusterAffinityTags(Shape):
 
 
 class ClusterAffinity(_Occurrence):
-    """How near an observation was to the cluster it was put into."""
+    """How near an observation was to the cluster it joined; none where it takes another's place in its cluster."""
 
     type: Literal[MetricType.CLUSTER_AFFINITY] = MetricType.CLUSTER_AFFINITY
     tags: ClusterAffinityTags

@@ -10,7 +10,10 @@ from sqlalchemy import Connection
 from neural_pipeline.store.sql import rows, scalar
 
 FIRST = 3
-"""How many offenders are named."""
+"""How many offenders are named, unless somebody wants more."""
+
+UNSETTLED_SECONDS = 30.0
+"""Seconds the reconciler, which looks every five, may be late in giving up a batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +29,12 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Offenders:
-    """Rows that should not be as they are: how many, the ids of the first ones, and for how long at most."""
+    """Rows that should not be as they are: how many, the first ids, for how long at most, and SQL that shows all."""
 
     count: int
     first: list[int]
     oldest_seconds: float
+    sql: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,21 +90,23 @@ def waiting_events(connection: Connection, *, bound: float) -> list[Waiting]:
     return [Waiting(**row) for row in rows(connection, _WAITING, bound=bound, first=FIRST)]
 
 
-def untaken_batches(connection: Connection, *, bound: float) -> Offenders:
+def untaken_batches(connection: Connection, *, bound: float, first: int = FIRST) -> Offenders:
     """Return the batches that no run has taken within `bound` seconds."""
-    return _offending(connection, "event_batches", "state = 'open'", since="assigned_at", bound=bound)
+    sql = _offending("event_batches", "state = 'open'", since="assigned_at", bound=bound)
+    return offenders(connection, sql, first=first)
 
 
-def unsettled_batches(connection: Connection, *, bound: float) -> Offenders:
+def unsettled_batches(connection: Connection, *, bound: float, first: int = FIRST) -> Offenders:
     """Return the batches whose lease or deadline ran out more than `bound` seconds ago, and that still count as going.
 
     The reconciler should have taken them from their runs.
     """
     since = "least(lease_until, deadline_at)"
-    return _offending(connection, "event_batches", "state = 'running'", since=since, bound=bound)
+    sql = _offending("event_batches", "state = 'running'", since=since, bound=bound)
+    return offenders(connection, sql, first=first)
 
 
-def runs_without_batch(connection: Connection) -> Offenders:
+def runs_without_batch(connection: Connection, *, first: int = FIRST) -> Offenders:
     """Return the workflow runs that count as running though no running batch works on them."""
     source = """
     lightfast_workspace_workflow_runs r
@@ -108,28 +114,35 @@ def runs_without_batch(connection: Connection) -> Offenders:
     left join event_batches b on b.id = e.batch_id and b.state = 'running'
     """
     where = "r.status = 'running' and b.id is null"
-    return _offending(connection, source, where, since="r.updated_at", bound=0, id_="r.id")
+    return offenders(connection, _offending(source, where, since="r.updated_at", bound=0, id_="r.id"), first=first)
 
 
-def unrecorded_runs(connection: Connection, *, bound: float) -> Offenders:
+def unrecorded_runs(connection: Connection, *, bound: float, first: int = FIRST) -> Offenders:
     """Return the workflow runs still open more than `bound` seconds after the outcome of their event."""
     source = "lightfast_workspace_workflow_runs r join incoming_events e on e.id = r.event_id"
     where = "r.status in ('queued', 'running') and e.outcome is not null"
-    return _offending(connection, source, where, since="e.outcome_at", bound=bound, id_="r.id")
+    sql = _offending(source, where, since="e.outcome_at", bound=bound, id_="r.id")
+    return offenders(connection, sql, first=first)
 
 
-def _offending(
-    connection: Connection, source: str, where: str, *, since: str, bound: float, id_: str = "id"
-) -> Offenders:
-    sql = f"""
+def offenders(connection: Connection, sql: str, *, first: int = FIRST) -> Offenders:
+    """Return the rows that SQL without parameters finds: their `id`, and the `seconds` for which they are as they are.
+
+    Those that have been so for longest come first.
+    """
+    counted = f"""
     select count(*) as count, coalesce(max(seconds), 0) as oldest_seconds,
-      coalesce((array_agg(id order by seconds desc, id))[1:{FIRST}], '{{}}') as first
-    from (
-      select {id_} as id, extract(epoch from clock_timestamp() - {since})::float as seconds
-      from {source} where {where} and {since} <= clock_timestamp() - make_interval(secs => :bound)
-    ) offending
-    """  # noqa: S608 - made of the constants above
-    return Offenders(**rows(connection, sql, bound=bound)[0])
+      coalesce((array_agg(id order by seconds desc, id))[1:{first}], '{{}}') as first
+    from ({sql}) offending
+    """  # noqa: S608 - made of constants and numbers
+    return Offenders(**rows(connection, counted)[0], sql=sql)
+
+
+def _offending(source: str, where: str, *, since: str, bound: float, id_: str = "id") -> str:
+    seconds = f"extract(epoch from clock_timestamp() - {since})::float"
+    late = f"{since} <= clock_timestamp() - make_interval(secs => {bound:f})"
+    sql = f"select {id_} as id, {seconds} as seconds from {source} where {where} and {late}"  # noqa: S608 - constants
+    return " ".join(sql.split())
 
 
 _HANDED_BACK = """

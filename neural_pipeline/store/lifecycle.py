@@ -21,7 +21,7 @@ _TIMES = {
 _PROJECT = """
 with facts as (
   select r.id, e.begun_at, e.outcome, e.outcome_at, e.output, e.error_message, e.cause, e.work_ms, e.attempt,
-    e.source, e.due_at, s.id as superseded_by, e.batch_id, b.run_id,
+    e.due_at, s.id as superseded_by, e.batch_id, b.run_id,
     case e.outcome when 'superseded' then 'completed' else coalesce(e.outcome, 'running') end as status,
     case when e.begun_at is not null then greatest(e.begun_at, r.created_at) end as started_at,
     greatest(e.outcome_at, e.begun_at, r.created_at) as completed_at
@@ -42,9 +42,12 @@ with facts as (
     updated_at = clock_timestamp()
   from facts f
   where r.id = f.id and (r.status <> f.status or r.dagster_run_id is distinct from f.run_id)
-  returning r.*, f.outcome, f.source, f.due_at
+  returning r.*, f.outcome, f.due_at
 ), ended as (
   select *,
+    -- what a capture's input has as its source type is the kind of event
+    case inngest_function_id when 'neural.observation.capture' then input ->> 'source' else input ->> 'sourceType' end
+      as provider,
     case when started_at is not null then {milliseconds_from_due_to_start} end as queue_wait_ms,
     {milliseconds_from_acceptance_to_end} as total_ms
   from moved where outcome is not null
@@ -54,19 +57,19 @@ with facts as (
   select clerk_org_id, workspace_id, repository_id, 'job_duration', duration_ms::integer, 'ms',
     jsonb_strip_nulls(jsonb_build_object('jobType', inngest_function_id, 'trigger', trigger, 'outcome', status,
       'result', case outcome when 'superseded' then outcome else output ->> 'status' end,
-      'begun', started_at is not null, 'sourceType', source, 'queueWaitMs', queue_wait_ms, 'totalMs', total_ms)),
-    completed_at, event_id
+      'begun', started_at is not null, 'sourceType', provider, 'syncMode', input ->> 'syncMode',
+      'queueWaitMs', queue_wait_ms, 'totalMs', total_ms)), completed_at, event_id
   from ended
   union all
   select clerk_org_id, workspace_id, repository_id, 'errors', 1, 'count',
     jsonb_strip_nulls(jsonb_build_object('jobType', inngest_function_id, 'errorType', 'job_failure',
-      'trigger', trigger, 'cause', cause, 'sourceType', source)), completed_at, event_id
+      'trigger', trigger, 'cause', cause, 'sourceType', provider)), completed_at, event_id
   from ended where status = 'failed'
   union all
-  select clerk_org_id, workspace_id, repository_id, 'documents_indexed', (output ->> 'itemsProcessed')::integer,
-    'count', jsonb_build_object('jobType', inngest_function_id, 'sourceType', output ->> 'sourceType',
-      'syncMode', output ->> 'syncMode', 'filesProcessed', (output ->> 'itemsProcessed')::integer),
-    completed_at, event_id
+  select clerk_org_id, workspace_id, repository_id, 'documents_indexed',
+    least((output ->> 'itemsProcessed')::numeric, 2147483647)::integer, 'count',
+    jsonb_build_object('jobType', inngest_function_id, 'sourceType', output -> 'sourceType',
+      'syncMode', output -> 'syncMode', 'filesProcessed', output -> 'itemsProcessed'), completed_at, event_id
   from ended where inngest_function_id = 'sync.orchestrator' and output ->> 'status' = 'success'
 )
 select count(*) from moved

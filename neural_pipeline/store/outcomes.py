@@ -166,10 +166,11 @@ def keep_attempts(connection: Connection, failures: Mapping[int, FailedAttempt],
 
 _METRICS = """
 insert into lightfast_workspace_operations_metrics
-  (clerk_org_id, workspace_id, repository_id, type, value, unit, tags, event_id)
-select clerk_org_id, workspace_id, repository_id, type, value, unit, tags, event_id
+  (clerk_org_id, workspace_id, repository_id, type, value, unit, tags, timestamp, event_id)
+select m.clerk_org_id, m.workspace_id, m.repository_id, m.type, m.value, m.unit, m.tags, e.outcome_at, m.event_id
 from jsonb_to_recordset(cast(:metrics as jsonb)) as m(clerk_org_id text, workspace_id text, repository_id text,
   type text, value integer, unit text, tags jsonb, event_id bigint)
+join incoming_events e on e.id = m.event_id
 """
 
 

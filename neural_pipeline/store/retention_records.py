@@ -160,10 +160,13 @@ returning type
 
 
 def remove_metrics(connection: Connection, after: Place, cutoffs: Cutoffs) -> Page:
-    """Remove old metrics, and the sums of their days."""
-    rollups.forget_before(connection, cutoffs.metric)
+    """Remove old metrics, and with the last of them the sums of their days."""
+    # Before any metric is locked: who deletes a workspace takes the two in this order too.
+    rollups.hold_still(connection)
     ids, end = old_ones(connection, OLD_METRIC, "m.timestamp", after=after, cutoffs=cutoffs)
     gone = rows(connection, _METRICS, ids=ids)
+    if end is None:
+        rollups.forget_before(connection, cutoffs.metric)
     count(connection, {"lightfast_workspace_operations_metrics": len(gone)})
     return Page(Removed(Kind("metric", row["type"]) for row in gone), end)
 

@@ -130,9 +130,10 @@ FACTS: dict[str, str] = {
     """,
     "identities": "select * from lightfast_org_actor_identities",
     "metrics": """
-        select type, case when type <> 'job_duration' then value end as value, unit, tags - 'durationMs' as tags,
-          clerk_org_id, workspace_id, repository_id, event_id
-        from lightfast_workspace_operations_metrics
+        select m.type, case when m.type <> 'job_duration' then m.value end as value, m.unit,
+          m.tags - array['durationMs', 'queueWaitMs', 'totalMs'] as tags, m.clerk_org_id, m.workspace_id,
+          m.repository_id, coalesce(e.parent_event_id, m.event_id) as event_id
+        from lightfast_workspace_operations_metrics m join incoming_events e on e.id = m.event_id
     """,
     "outcomes": """
         select r.event_id, r.status, r.output, r.error_message, r.cause, r.attempt, r.name, r.trigger, e.losses

@@ -8,8 +8,11 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+import yaml
 
+from neural_pipeline.cli.environment import deployment_file
 from neural_pipeline.definitions import defs
+from neural_pipeline.metrics.catalogue import VIEWS
 
 WORKFLOWS = {
     "cluster_summary": "neural.cluster.summary",
@@ -17,7 +20,8 @@ WORKFLOWS = {
     "observation_capture": "neural.observation.capture",
     "profile_update": "neural.profile.update",
 }
-JOBS = (*WORKFLOWS, "retention", "vector_indexing")
+JOBS = (*WORKFLOWS, "day_metrics", "retention", "vector_indexing")
+"""All but `metrics`, whose assets keep their values."""
 LIFECYCLE = ("canceled", "failure", "queued", "started", "success")
 NOWHERE = "postgresql+psycopg2://nobody:nothing@127.0.0.1:1/nowhere"
 
@@ -29,18 +33,29 @@ def sensors() -> dict[str, dg.SensorDefinition]:
 def test_the_code_location_defines_this_and_nothing_else():
     repository = defs.get_repository_def()
     assert {
-        "jobs": sorted(job.name for job in repository.get_all_jobs()),
+        "jobs": sorted(job.name for job in repository.get_all_jobs() if not job.name.startswith("__")),
         "sensors": sorted(sensors()),
         "schedules": sorted(schedule.name for schedule in repository.schedule_defs),
-        "assets": sorted(key.to_user_string() for key in repository.assets_defs_by_key),
+        "assets": sorted(key.to_user_string() for key in repository.asset_graph.materializable_asset_keys),
+        "checks": sorted(key.name for key in repository.asset_graph.asset_check_keys),
         "resources": sorted(repository.get_top_level_resources()),
     } == {
-        "jobs": [*JOBS],
+        "jobs": sorted([*JOBS, "metrics"]),
         "sensors": sorted(
             [*(f"{name}_inbox" for name in WORKFLOWS), *(f"lifecycle_{status}" for status in LIFECYCLE), "reconciler"]
         ),
-        "schedules": ["retention_daily", "vector_indexing_often"],
-        "assets": [],
+        "schedules": ["day_metrics_daily", "metrics_hourly", "retention_daily", "vector_indexing_often"],
+        "assets": sorted(["metric_rollups", "neural_report", *(view.name for view in VIEWS)]),
+        "checks": [
+            "accounting_exact",
+            "every_end_is_measured",
+            "failure_rate",
+            "inbox_lag_within_bound",
+            "metrics_fresh",
+            "no_duplicate_observation",
+            "nothing_stuck",
+            "resolution_rate",
+        ],
         "resources": ["pipeline"],
     }
 
@@ -97,6 +112,41 @@ def test_new_vectors_are_indexed_every_few_minutes_unless_somebody_stops_that():
     assert often.description
 
 
+def test_everything_is_measured_every_hour_unless_somebody_stops_that():
+    hourly = schedule("metrics_hourly")
+    assert (hourly.job_name, hourly.default_status) == ("metrics", dg.DefaultScheduleStatus.RUNNING)
+    assert hourly.cron_schedule == "7 * * * *"
+    assert hourly.description
+    job = defs.resolve_job_def("metrics")
+    graph = defs.resolve_asset_graph()
+    assert job.asset_layer.selected_asset_keys == graph.materializable_asset_keys
+    checks = {f"{key.asset_key.to_user_string()}_{key.name}" for key in graph.asset_check_keys}
+    assert {node.name for node in job.nodes} >= checks
+
+
+def test_each_day_is_told_shortly_after_midnight_unless_somebody_stops_that():
+    daily = schedule("day_metrics_daily")
+    assert (daily.job_name, daily.default_status) == ("day_metrics", dg.DefaultScheduleStatus.RUNNING)
+    assert daily.cron_schedule == "20 0 * * *"
+    assert daily.execution_timezone in {None, "UTC"}
+    assert daily.description
+
+
+@pytest.mark.parametrize("name", ["metrics", "__ASSET_JOB"])
+def test_assets_are_made_in_one_process_and_keep_their_values(name: str):
+    job = defs.get_repository_def().get_job(name)
+    assert job.executor_def.name == dg.in_process_executor.name
+    assert job.resource_defs["io_manager"] is not dg.mem_io_manager
+
+
+@pytest.mark.parametrize("name", ["metrics", "day_metrics"])
+def test_one_run_of_the_metrics_goes_on_at_a_time(name: str):
+    limits = yaml.safe_load(deployment_file("dagster.yaml").read_text(encoding="utf-8"))["run_coordinator"]["config"]
+    [limit] = [one for one in limits["tag_concurrency_limits"] if one["key"] in defs.resolve_job_def(name).tags]
+    assert limit == {"key": "neural/metrics", "value": "true", "limit": 1}
+    assert defs.resolve_job_def(name).tags[limit["key"]] == limit["value"]
+
+
 @pytest.mark.parametrize("name", JOBS)
 def test_every_op_says_what_it_does(name: str):
     job = defs.resolve_job_def(name)
@@ -114,7 +164,7 @@ def refuse(*_):
 socket.socket.connect = refuse
 import neural_pipeline.definitions
 import psycopg2
-names = "pandas sklearn scipy alembic typer rich pydantic_ai openai anthropic fastembed".split()
+names = "pandas matplotlib jinja2 sklearn scipy alembic typer rich pydantic_ai openai anthropic fastembed".split()
 heavy = [name for name in names if name in sys.modules]
 engines = neural_pipeline.store.database._engine.cache_info().currsize
 print(json.dumps({"heavy": heavy, "engines": engines}))

@@ -122,12 +122,22 @@ _TWICE = {
     "rows of an execution": """
       select event_id::text as what from lightfast_workspace_workflow_runs group by event_id having count(*) > 1""",
     "durations of an execution": """
-      select event_id::text as what from lightfast_workspace_operations_metrics where type = 'job_duration'
-      group by event_id having count(*) > 1""",
-    "captured metrics of an execution": """
+      select r.event_id::text as what from lightfast_workspace_workflow_runs r
+      left join lightfast_workspace_operations_metrics m on m.event_id = r.event_id and m.type = 'job_duration'
+      group by r.event_id, r.status
+      having count(m.id) <> (r.status in ('completed', 'failed', 'cancelled'))::integer""",
+    "errors of an execution": """
+      select r.event_id::text as what from lightfast_workspace_workflow_runs r
+      left join lightfast_workspace_operations_metrics m on m.event_id = r.event_id and m.type = 'errors'
+        and m.tags ->> 'cause' = r.cause
+      group by r.event_id, r.status having count(m.id) <> (r.status = 'failed')::integer""",
+    "ends of a capture": """
       select e.id::text as what from incoming_events e
-      left join lightfast_workspace_operations_metrics m on m.event_id = e.id and m.type = 'observation_captured'
-      where e.function_id = 'neural.observation.capture' and e.output ->> 'status' = 'success'
+      left join lightfast_workspace_operations_metrics m on m.event_id = e.id and m.type = case
+        when e.output ->> 'status' = 'success' then 'observation_captured'
+        when e.output ->> 'reason' = 'event_not_allowed' then 'observation_filtered'
+        else 'observation_' || (e.output ->> 'reason') end
+      where e.function_id = 'neural.observation.capture' and e.outcome = 'completed'
       group by e.id having count(m.id) <> 1""",
     "observations counted in a profile": """
       select p.actor_id as what from lightfast_workspace_actor_profiles p

@@ -106,7 +106,7 @@ OF_RECORD = (
     ),
     Guard(
         "what was lost is seen",
-        "metrics/views/event_accounting.sql",
+        "store/audits/event_accounting.sql",
         "select 'an execution has its workflow run', count(*), count(r.id), count(*) filter (where r.id is null)\n",
         "select 'an execution has its workflow run', count(*), count(r.id), count(*) filter (where false)\n",
         ("postgres/test_accounting.py::test_a_lost_row_is_missed",),

@@ -212,7 +212,9 @@ def test_a_superseded_event_completes_its_row_and_links_the_survivor(scratch: Co
     assert (run["status"], run["superseded_by"]) == ("completed", run_of(scratch, new)["id"])
 
 
-def test_an_event_that_ended_while_it_waited_has_no_start_and_is_measured_as_one_that_never_began(scratch: Connection) -> None:
+def test_an_event_that_ended_while_it_waited_has_no_start_and_is_measured_as_one_that_never_began(
+    scratch: Connection,
+) -> None:
     [id_] = waiting(scratch, 1)
     fact(scratch, id_, "superseded")
     lifecycle.record_events(scratch, [id_])

@@ -135,14 +135,17 @@ def test_the_affinity_of_a_join_and_the_best_refusal_of_a_beginning_are_told():
         (Source.GITHUB, Actor(id="ada", name="ada"), False, "username"),
         (Source.VERCEL, Actor(id="ada", name="ada"), False, "username"),
         (Source.GIT, Actor(id="a@acme.io", name="ada", email="a@acme.io"), True, "email"),
-        (Source.GITHUB, None, False, "none"),
     ],
 )
 def test_an_actor_counts_as_resolved_only_by_an_id_that_tells_a_person(
-    source: Source, actor: Actor | None, resolved: bool, method: str
+    source: Source, actor: Actor, resolved: bool, method: str
 ):
     tags = metrics(observed(source=source, actor=actor))["actor_resolution"]["tags"]
     assert tags == {"resolved": resolved, "source": source.value, "method": method}
+
+
+def test_where_nobody_acted_nobody_was_to_be_found():
+    assert metrics(observed(actor=None)).keys() == metrics(observed()).keys() - {"actor_resolution"}
 
 
 @pytest.mark.parametrize(

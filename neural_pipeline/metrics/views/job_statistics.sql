@@ -4,7 +4,7 @@ select day, function_id, completed + failed + cancelled as ended, completed, fai
   100 - neural_success_rate(completed, failed) as failure_rate,
   round(run_ms::numeric / nullif(begun, 0), 1) as mean_run_ms
 from (
-  select day, dimensions ->> 'jobType' as function_id,
+  select day, coalesce(dimensions ->> 'jobType', 'unknown') as function_id,
     coalesce(sum(metrics) filter (where dimensions ->> 'outcome' = 'completed'), 0)::bigint as completed,
     coalesce(sum(metrics) filter (where dimensions ->> 'outcome' = 'failed'), 0)::bigint as failed,
     coalesce(sum(metrics) filter (where dimensions ->> 'outcome' = 'cancelled'), 0)::bigint as cancelled,

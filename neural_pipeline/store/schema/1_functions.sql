@@ -14,7 +14,7 @@ $$;
 -- The logarithmic bucket of a duration: ceil(log_g(ms)) with g = 1.01 / 0.99, so that the middle of a bucket is within
 -- 1 % of all that is in it (DDSketch: Masson, Rim and Lee, VLDB 2019). 0 ms has a bucket of its own, -1.
 create function neural_duration_bucket(ms bigint) returns smallint language sql immutable parallel safe as $$
-  select case when ms <= 0 then -1 else ceil(round((ln(ms::float8) / ln(1.01::float8 / 0.99))::numeric, 9)) end::smallint
+  select case when ms <= 0 then -1 else ceil(ln(ms::float8) / ln(1.01::float8 / 0.99) - 1e-9) end::smallint
 $$;
 create function neural_bucket_ms(bucket smallint) returns bigint language sql immutable parallel safe as $$
   select case when bucket < 0 then 0 else round((2 * (1.01::float8 / 0.99) ^ bucket / (1.01::float8 / 0.99 + 1))::numeric)
@@ -30,6 +30,19 @@ returns table (measure text, milliseconds bigint) language sql immutable paralle
     ('queue', (tags ->> 'queueWaitMs')::bigint),
     ('total', (tags ->> 'totalMs')::bigint)
   ) as measures (measure, milliseconds) where milliseconds is not null
+$$;
+
+-- Percentiles of a histogram by nearest rank, as buckets: the first one by which so many of all are reached. Buckets may
+-- come in any order, and more than once.
+create function neural_percentiles(buckets smallint[], counts bigint[])
+returns table (runs bigint, p50 smallint, p95 smallint, p99 smallint, longest smallint)
+language sql immutable parallel safe as $$
+  select max(reached)::bigint, min(bucket) filter (where reached >= 0.50 * of_all),
+    min(bucket) filter (where reached >= 0.95 * of_all), min(bucket) filter (where reached >= 0.99 * of_all), max(bucket)
+  from (
+    select bucket, sum(number) over (order by bucket) as reached, sum(number) over () as of_all
+    from unnest(buckets, counts) as counted (bucket, number)
+  ) ranked
 $$;
 
 -- The lower end of the band of ten points that an affinity (0 to 100) lies in; 100 belongs to the last.

@@ -95,6 +95,7 @@ create index job_workspace_created_at_idx on lightfast_workspace_workflow_runs (
 create unique index job_execution_idx
   on lightfast_workspace_workflow_runs (workspace_id, inngest_function_id, inngest_run_id);
 create unique index job_event_idx on lightfast_workspace_workflow_runs (event_id);
+create index job_created_at_idx on lightfast_workspace_workflow_runs (created_at, id);
 create index job_function_created_at_idx on lightfast_workspace_workflow_runs (inngest_function_id, created_at, id);
 create index job_failed_idx on lightfast_workspace_workflow_runs (created_at, id) where status = 'failed';
 create unique index job_replay_idx on lightfast_workspace_workflow_runs (replay_of, replay_request_id)

@@ -84,9 +84,10 @@ def metrics_of(
 
 def _of_capture(one: NewObservation, cluster_id: str, work_ms: int) -> Iterator[Metric]:
     event = one.source_event
-    yield ActorResolution(
-        tags=ActorResolutionTags(resolved=_is_resolved(one), source=event.source, method=one.actor.method)
-    )
+    if event.actor is not None:  # where nobody acted, there is nobody to be found
+        yield ActorResolution(
+            tags=ActorResolutionTags(resolved=_is_resolved(one), source=event.source, method=one.actor.method)
+        )
     if not stays_in_its_cluster(one):  # where it stays, nothing was compared
         yield ClusterAffinity(
             tags=ClusterAffinityTags(

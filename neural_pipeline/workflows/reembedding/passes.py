@@ -13,7 +13,7 @@ from neural_pipeline.contracts.memory import ObservedText, views_of_text
 from neural_pipeline.models.embedder import Embedder
 from neural_pipeline.store import reembedding
 from neural_pipeline.store.database import wait_briefly
-from neural_pipeline.store.sql import scalar
+from neural_pipeline.store.exclusive import Taken, exclusively
 from neural_pipeline.store.vectors import VIEWS, Embedded
 
 _CLUSTERS = 200
@@ -82,11 +82,10 @@ class Reembedding:
 
     @contextmanager
     def _alone(self) -> Generator[None]:
-        with self.engine.connect() as connection:
-            # Out of the pool, so that closing it ends the lock, whatever has become of it by then.
-            connection.detach()
-            sql = "select pg_try_advisory_lock(hashtext('neural.reembed'), hashtext(:workspace_id))"
-            if not scalar(connection, sql, workspace_id=self.workspace_id):
-                raise ReembeddingRefused(f"workspace {self.workspace_id} is being embedded anew by another process")
-            connection.commit()
-            yield
+        lock = "hashtext('neural.reembed'), hashtext(:workspace_id)"
+        try:
+            with exclusively(self.engine, lock, workspace_id=self.workspace_id):
+                yield
+        except Taken:
+            problem = f"workspace {self.workspace_id} is being embedded anew by another process"
+            raise ReembeddingRefused(problem) from None

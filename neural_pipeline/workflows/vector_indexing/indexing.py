@@ -4,17 +4,16 @@ Whatever it is killed at, the next pass goes on: moves are small transactions, a
 """
 
 from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import monotonic
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError
 
 from neural_pipeline.store import vector_index
 from neural_pipeline.store.database import wait_briefly
+from neural_pipeline.store.exclusive import Taken, exclusively
 from neural_pipeline.store.revision import SCHEMA_REVISION, current_revision
-from neural_pipeline.store.sql import scalar
 from neural_pipeline.store.vector_index import Model, Tail
 
 _LOCK = "hashtext('neural.vector_indexing'), 0"
@@ -90,19 +89,13 @@ class VectorIndexing:
     @contextmanager
     def _alone(self) -> Generator[Connection]:
         """Yield the connection that holds the lock. Indexes are made on it: should we die, it is held till then."""
-        with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            # Out of the pool, so that closing it ends the lock, whatever has become of it by then.
-            connection.detach()
-            if not scalar(connection, f"select pg_try_advisory_lock({_LOCK})"):
-                raise IndexingRefused("another run is indexing vectors on this database: nothing was moved")
-            try:
+        try:
+            with exclusively(self.engine, _LOCK) as connection:
                 if current_revision(connection) != SCHEMA_REVISION:
                     raise IndexingRefused(f"the database is not at revision {SCHEMA_REVISION}: nothing was moved")
                 yield connection
-            finally:
-                # The server notices a closed connection only after a while.
-                with suppress(DBAPIError):
-                    scalar(connection, f"select pg_advisory_unlock({_LOCK})")
+        except Taken:
+            raise IndexingRefused("another run is indexing vectors on this database: nothing was moved") from None
 
 
 def _lacks_indexes(connection: Connection) -> bool:

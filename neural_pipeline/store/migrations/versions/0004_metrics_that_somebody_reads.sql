@@ -8,7 +8,7 @@ $$;
 -- The logarithmic bucket of a duration: ceil(log_g(ms)) with g = 1.01 / 0.99, so that the middle of a bucket is within
 -- 1 % of all that is in it (DDSketch: Masson, Rim and Lee, VLDB 2019). 0 ms has a bucket of its own, -1.
 create function neural_duration_bucket(ms bigint) returns smallint language sql immutable parallel safe as $$
-  select case when ms <= 0 then -1 else ceil(round((ln(ms::float8) / ln(1.01::float8 / 0.99))::numeric, 9)) end::smallint
+  select case when ms <= 0 then -1 else ceil(ln(ms::float8) / ln(1.01::float8 / 0.99) - 1e-9) end::smallint
 $$;
 create function neural_bucket_ms(bucket smallint) returns bigint language sql immutable parallel safe as $$
   select case when bucket < 0 then 0 else round((2 * (1.01::float8 / 0.99) ^ bucket / (1.01::float8 / 0.99 + 1))::numeric)
@@ -26,10 +26,26 @@ returns table (measure text, milliseconds bigint) language sql immutable paralle
   ) as measures (measure, milliseconds) where milliseconds is not null
 $$;
 
+-- Percentiles of a histogram by nearest rank, as buckets: the first one by which so many of all are reached. Buckets may
+-- come in any order, and more than once.
+create function neural_percentiles(buckets smallint[], counts bigint[])
+returns table (runs bigint, p50 smallint, p95 smallint, p99 smallint, longest smallint)
+language sql immutable parallel safe as $$
+  select max(reached)::bigint, min(bucket) filter (where reached >= 0.50 * of_all),
+    min(bucket) filter (where reached >= 0.95 * of_all), min(bucket) filter (where reached >= 0.99 * of_all), max(bucket)
+  from (
+    select bucket, sum(number) over (order by bucket) as reached, sum(number) over () as of_all
+    from unnest(buckets, counts) as counted (bucket, number)
+  ) ranked
+$$;
+
 -- The lower end of the band of ten points that an affinity (0 to 100) lies in; 100 belongs to the last.
 create function neural_affinity_band(score jsonb) returns integer language sql immutable parallel safe as $$
   select case when jsonb_typeof(score) = 'number' then least(floor(score::numeric / 10) * 10, 90)::integer end
 $$;
+
+-- The job history as a whole, page by page.
+create index job_created_at_idx on lightfast_workspace_workflow_runs (created_at, id);
 
 -- Metrics added up by day, so that no report reads a million rows. What is added up already: all rows of
 -- lightfast_workspace_operations_metrics up to `through_id`; the views add the rows behind it, so they are exact at any
@@ -41,8 +57,9 @@ create table rollup_progress (
 );
 insert into rollup_progress (through_id) values (0);
 
--- The tags by which metrics of a type are told apart in reports: those with few values.
-create function neural_metric_dimensions(type text, tags jsonb) returns jsonb language sql immutable parallel safe as $$
+-- The tags by which metrics of a type are told apart in reports: those with few values. Stable, as what makes JSON is:
+-- declared immutable it would be called row by row, which takes three times as long as its text in place.
+create function neural_metric_dimensions(type text, tags jsonb) returns jsonb language sql stable parallel safe as $$
   select jsonb_strip_nulls(case type
     when 'job_duration' then jsonb_build_object('jobType', tags -> 'jobType', 'outcome', tags -> 'outcome',
       'result', tags -> 'result', 'sourceType', tags -> 'sourceType', 'trigger', tags -> 'trigger')
@@ -78,6 +95,7 @@ create table metric_hours (
   job_type varchar(191) not null,
   outcome varchar(20) not null,
   runs bigint not null,
+  begun bigint not null,
   run_ms bigint not null,
   primary key (hour, job_type, outcome)
 );
@@ -93,10 +111,27 @@ create table duration_days (
   primary key (day, job_type, outcome, measure, bucket)
 );
 
+-- The percentiles of each day's histograms, made anew whenever one is added to: to read all days, no bucket is added up.
+create table percentile_days (
+  day date not null,
+  job_type varchar(191) not null,
+  outcome varchar(20) not null,
+  measure varchar(20) not null,
+  runs bigint not null,
+  p50 smallint not null,
+  p95 smallint not null,
+  p99 smallint not null,
+  longest smallint not null,
+  primary key (day, job_type, outcome, measure)
+);
+
 -- A metric as the three tables count it.
 create view metrics_behind as
 select m.id, (m.timestamp at time zone 'UTC')::date as day, date_trunc('hour', m.timestamp, 'UTC') as hour,
-  m.type, m.value, m.tags
+  m.type, m.value, m.tags,
+  -- A row that lacks one must not stop all others from being added up.
+  coalesce(m.tags ->> 'jobType', 'unknown') as job_type, coalesce(m.tags ->> 'outcome', 'unknown') as outcome,
+  (m.tags ->> 'begun')::boolean is not false as is_begun
 from lightfast_workspace_operations_metrics m
 -- Two bounds, as the planner takes one alone for a third of the table.
 where m.id > (select through_id from rollup_progress) and m.id < 9223372036854775807;
@@ -111,11 +146,11 @@ from (
 group by 1, 2, 3;
 
 create view run_hours as
-select hour, job_type, outcome, sum(runs)::bigint as runs, sum(run_ms)::bigint as run_ms
+select hour, job_type, outcome, sum(runs)::bigint as runs, sum(begun)::bigint as begun, sum(run_ms)::bigint as run_ms
 from (
-  select hour, job_type, outcome, runs, run_ms from metric_hours
+  select hour, job_type, outcome, runs, begun, run_ms from metric_hours
   union all
-  select hour, tags ->> 'jobType', tags ->> 'outcome', count(*), sum(value)
+  select hour, job_type, outcome, count(*), count(*) filter (where is_begun), sum(value)
   from metrics_behind where type = 'job_duration' group by 1, 2, 3
 ) parts
 group by 1, 2, 3;
@@ -125,7 +160,7 @@ select day, job_type, outcome, measure, bucket, sum(runs)::bigint as runs
 from (
   select day, job_type, outcome, measure, bucket, runs from duration_days
   union all
-  select day, tags ->> 'jobType', tags ->> 'outcome', measure, neural_duration_bucket(milliseconds), count(*)
+  select day, job_type, outcome, measure, neural_duration_bucket(milliseconds), count(*)
   from metrics_behind cross join lateral neural_durations(value, tags)
   where type = 'job_duration' group by 1, 2, 3, 4, 5
 ) parts
@@ -138,6 +173,7 @@ begin
   delete from metric_days;
   delete from metric_hours;
   delete from duration_days;
+  delete from percentile_days;
   return null;
 end $$;
 create trigger rollups_follow_workspaces after delete on lightfast_org_workspaces
@@ -163,10 +199,11 @@ insert into lightfast_workspace_operations_metrics
   (clerk_org_id, workspace_id, repository_id, type, value, unit, tags, timestamp, event_id)
 select r.clerk_org_id, r.workspace_id, r.repository_id, 'job_duration', 0, 'ms',
   jsonb_strip_nulls(jsonb_build_object('jobType', r.inngest_function_id, 'trigger', r.trigger, 'outcome', r.status,
-    'result', case when r.superseded_by is not null then 'superseded' else r.output ->> 'status' end, 'begun', false,
+    'result', case e.outcome when 'superseded' then e.outcome else r.output ->> 'status' end, 'begun', false,
+    'sourceType', r.input ->> case r.inngest_function_id when 'neural.observation.capture' then 'source'
+      else 'sourceType' end, 'syncMode', r.input ->> 'syncMode',
     'totalMs', least(greatest(floor(extract(epoch from r.completed_at - r.created_at) * 1000), 0), 2147483647)::integer)),
   r.completed_at, r.event_id
 from lightfast_workspace_workflow_runs r
-where r.completed_at is not null and r.started_at is null and r.event_id is not null
-  and not exists (select from lightfast_workspace_operations_metrics m
-    where m.event_id = r.event_id and m.type = 'job_duration');
+join incoming_events e on e.id = r.event_id
+where r.completed_at is not null and r.started_at is null;

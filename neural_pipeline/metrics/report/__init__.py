@@ -1,0 +1,1 @@
+"""The report: what the views say about a period, as one page for people and as Markdown."""
