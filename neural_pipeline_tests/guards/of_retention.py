@@ -128,7 +128,7 @@ OF_RETENTION = (
     ),
     Guard(
         "one prune at a time",
-        "workflows/retention/pruning.py",
+        "store/exclusive.py",
         "if not scalar(connection,",
         "if False and not scalar(connection,",
         ("end_to_end/test_cli_prune.py::test_a_second_prune_at_the_same_time_says_so_and_leaves",),

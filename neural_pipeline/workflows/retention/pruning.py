@@ -12,12 +12,12 @@ from sqlalchemy import Engine
 
 from neural_pipeline.settings import Settings
 from neural_pipeline.store import leases, retention
+from neural_pipeline.store.exclusive import Taken, exclusively
 from neural_pipeline.store.retention import BEGINNING, EPOCH, Cutoffs, Place, Removed, Step
 from neural_pipeline.store.retention_payloads import remove_refused, remove_spare, take_payloads
 from neural_pipeline.store.retention_preview import preview
 from neural_pipeline.store.retention_records import remove_batches, remove_calls, remove_metrics, remove_records
 from neural_pipeline.store.revision import SCHEMA_REVISION, current_revision
-from neural_pipeline.store.sql import scalar
 from neural_pipeline.workflows.retention.dagster_records import DagsterRecords, Unfinished
 
 _LOCK = "hashtext('neural.prune'), 0"
@@ -77,16 +77,14 @@ class Retention:
 
     @contextmanager
     def _alone(self) -> Generator[None]:
-        with self.engine.connect() as connection:
-            # Out of the pool, so that closing it ends the lock, whatever has become of it by then.
-            connection.detach()
-            if not scalar(connection, f"select pg_try_advisory_lock({_LOCK})"):
-                raise PruneRefused("another prune is at work on this database: nothing was removed")
-            if current_revision(connection) != SCHEMA_REVISION:
-                raise PruneRefused(f"the database is not at revision {SCHEMA_REVISION}: nothing was removed")
-            # Nobody waits for a lock that outlives its transaction, and no transaction stays open.
-            connection.commit()
-            yield
+        try:
+            # Beside the work no transaction stays open.
+            with exclusively(self.engine, _LOCK) as connection:
+                if current_revision(connection) != SCHEMA_REVISION:
+                    raise PruneRefused(f"the database is not at revision {SCHEMA_REVISION}: nothing was removed")
+                yield
+        except Taken:
+            raise PruneRefused("another prune is at work on this database: nothing was removed") from None
 
     def _now(self) -> datetime:
         with self.engine.begin() as connection:
