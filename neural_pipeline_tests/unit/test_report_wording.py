@@ -46,8 +46,9 @@ def test_a_value_is_told_as_people_read_it(value: object, unit: Unit | None, exp
 
 
 def test_a_number_is_never_parted_from_its_unit_by_the_end_of_a_line() -> None:
-    parted = [told(1234, "ms"), told(5, "percent"), told(125_000, "ms"), told(3, "seconds")]
+    parted = [told(1234, "ms"), told(5, "percent"), told(60_000, "ms"), told(3, "seconds")]
     assert not [text for text in parted if " " in text]
+    assert told(125_000, "ms").split(" ") == ["2\u00a0min", "5\u00a0s"]
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,8 @@ def span(ms: float) -> str:
         return f"{ms / 1000:.1f}{_GAP}s"
     whole, part, name, part_name, _ = next(one for one in _SPANS if round(ms / one[1]) < one[4] or not one[4])
     wholes, parts = divmod(round(ms / part), whole // part)
-    return _GAP.join([f"{wholes:,}", name, *([str(parts), part_name] if parts else [])])
+    first = f"{wholes:,}{_GAP}{name}"
+    return f"{first} {parts}{_GAP}{part_name}" if parts else first
 
 
 def change(value: float | None, before: float | None, unit: Unit) -> str:
