@@ -38,12 +38,14 @@ class Number:
     """One figure of a view for a period, under a name that never changes: Dagster draws it over time by that name.
 
     `sql` is an expression over the view's rows, like `sum(failed)`; it gives null where there is nothing to tell.
+    `rows_behind`: as for a view, of those rows that this number is of; None: all that are behind its view.
     """
 
     name: str
     unit: Unit
     meaning: str
     sql: str
+    rows_behind: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,7 +82,14 @@ def _section(view: View) -> Iterator[str]:
     yield from ("", "| column | type | what it is |", "|---|---|---|", *map(_column, view.columns))
     if view.numbers:
         yield from ("", "| number | unit | what it is |", "|---|---|---|", *map(_number, view.numbers))
-    yield from ("", "The rows behind it:", "", f"```{_language(view)}", view.rows_behind, "```")
+    yield from ("", "The rows behind it:", "", *_block(view.rows_behind))
+    for rows_behind in dict.fromkeys(number.rows_behind for number in view.numbers if number.rows_behind):
+        named = [number.name for number in view.numbers if number.rows_behind == rows_behind]
+        yield from ("", f"Those behind {_quoted(named)}:", "", *_block(rows_behind))
+
+
+def _block(rows_behind: str) -> tuple[str, ...]:
+    return f"```{'sh' if rows_behind.startswith('neural ') else 'sql'}", rows_behind, "```"
 
 
 def _column(column: Column) -> str:
@@ -100,10 +107,6 @@ def _cell(text: str) -> str:
 
 def _quoted(names: Sequence[str]) -> str:
     return ", ".join(f"`{name}`" for name in names)
-
-
-def _language(view: View) -> str:
-    return "sh" if view.rows_behind.startswith("neural ") else "sql"
 
 
 def main(path: Path = PAGE) -> None:

@@ -18,7 +18,7 @@ _DTYPES: dict[ColumnType, str] = {
     "integer": "Int64",
     "number": "Float64",
     "flag": "boolean",
-    "time": "datetime64[ns, UTC]",
+    "time": "datetime64[us, UTC]",
     "day": "object",
     "json": "object",
 }

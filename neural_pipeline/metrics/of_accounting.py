@@ -17,12 +17,20 @@ ACCOUNTING = View(
     numbers=(
         Number("accounting_unexplained", "count", "Rows that speak against a rule.", "sum(unexplained)"),
         Number("accounting_rules_broken", "count", "Rules with such rows.", "sum((unexplained <> 0)::integer)"),
-        Number("accounting_rows_checked", "count", "Rows that rules were held against.", "sum(expected)"),
+        Number(
+            "accounting_rows_checked",
+            "count",
+            "Rows that rules were held against.",
+            "sum(expected)",
+            rows_behind="select rule, expected, found, unexplained, audited_at from accounting order by rule",
+        ),
         Number(
             "accounting_audit_age_seconds",
             "seconds",
             "Time since the latest audit.",
             "extract(epoch from clock_timestamp() - max(audited_at))",
+            rows_behind="select audited_at, audit_id, count(*) as rules, sum(unexplained) as unexplained"
+            " from accounting_audits group by audited_at, audit_id order by audited_at desc limit 100",
         ),
     ),
     tables=(

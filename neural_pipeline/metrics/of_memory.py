@@ -8,6 +8,10 @@ _METRICS = "lightfast_workspace_operations_metrics"
 _CLUSTERS = "lightfast_workspace_observation_clusters"
 _PROFILES = "lightfast_workspace_actor_profiles"
 
+_COMPARED = "m.type = 'cluster_affinity'"
+_JOINED = f"{_COMPARED} and m.tags ->> 'joined' = 'true'"
+_REJECTED = f"{_COMPARED} and m.tags ->> 'joined' = 'false' and m.tags ->> 'bestRejectedScore' is not null"
+
 _AFFINITY = View(
     name="affinity_distribution",
     area=Area.MEMORY,
@@ -31,12 +35,14 @@ _AFFINITY = View(
             "points",
             "Mean affinity to the clusters joined, each taken as the middle of its band.",
             "round(sum(joined * (band + 5)) / nullif(sum(joined) filter (where band is not null), 0), 1)",
+            rows_behind=metric_rows(_JOINED),
         ),
         Number(
             "cluster_affinity_rejected_points",
             "points",
             "Mean affinity to the best cluster not joined, each taken as the middle of its band.",
             "round(sum(rejected * (band + 5)) / nullif(sum(rejected), 0), 1)",
+            rows_behind=metric_rows(_REJECTED),
         ),
     ),
     tables=(_METRICS,),
@@ -63,18 +69,26 @@ _JOIN_RATE = View(
         Column("join_rate_with_candidates", "number", "joined / with_candidates; null where that is 0.", "percent"),
     ),
     numbers=(
-        Number("clusters_begun", "count", "Observations that began a cluster.", "coalesce(sum(began), 0)"),
+        Number(
+            "clusters_begun",
+            "count",
+            "Observations that began a cluster.",
+            "coalesce(sum(began), 0)",
+            rows_behind=metric_rows(f"{_COMPARED} and m.tags ->> 'joined' = 'false'"),
+        ),
         Number(
             "cluster_join_rate_percent",
             "percent",
             "joined / (joined + began).",
             "neural_success_rate(sum(joined), sum(began))",
+            rows_behind=metric_rows(_COMPARED),
         ),
         Number(
             "cluster_join_rate_with_candidates_percent",
             "percent",
             "joined / with_candidates.",
             "neural_success_rate(sum(joined), sum(with_candidates - joined))",
+            rows_behind=metric_rows(f"({_JOINED} or {_REJECTED})"),
         ),
     ),
     tables=(_METRICS,),
@@ -106,12 +120,14 @@ _CLUSTER_ACTIVITY = View(
             "count",
             "Observations of the largest cluster that is listed.",
             "max(observations)",
+            rows_behind="select * from cluster_activity order by observations desc, cluster_id desc",
         ),
         Number(
             "active_clusters_summarised_percent",
             "percent",
             "Clusters listed that have a summary / clusters listed.",
             "round(100.0 * count(*) filter (where has_summary) / nullif(count(*), 0), 2)",
+            rows_behind="select * from cluster_activity order by has_summary, cluster_id desc",
         ),
     ),
     tables=(_CLUSTERS,),
@@ -140,12 +156,14 @@ _ACTOR_ACTIVITY = View(
             "count",
             "Observations of the actor listed who has most of them.",
             "max(observations)",
+            rows_behind="select * from actor_activity order by observations desc, workspace_id, actor_id",
         ),
         Number(
             "seconds_since_actor_activity",
             "seconds",
             "From when an actor was last active to now; 0 where that lies ahead.",
             "round(greatest(extract(epoch from now() - max(last_active_at)), 0))",
+            rows_behind="select * from actor_activity order by last_active_at desc, workspace_id, actor_id",
         ),
     ),
     tables=(_PROFILES,),
@@ -165,6 +183,12 @@ def _of_requests(function: str, metric: MetricType) -> str:
     )
 
 
+def _failed(function: str) -> str:
+    return metric_rows(
+        f"m.type = 'job_duration' and m.tags ->> 'jobType' = '{function}' and m.tags ->> 'outcome' = 'failed'"
+    )
+
+
 _SUMMARIES = View(
     name="cluster_summaries",
     area=Area.MEMORY,
@@ -180,8 +204,20 @@ _SUMMARIES = View(
         Column("cancelled", "integer", "Requests that were cancelled.", "count"),
     ),
     numbers=(
-        Number("cluster_summaries_generated", "count", "Summaries written.", "coalesce(sum(generated), 0)"),
-        Number("cluster_summaries_failed", "count", "Requests that failed.", "coalesce(sum(failed), 0)"),
+        Number(
+            "cluster_summaries_generated",
+            "count",
+            "Summaries written.",
+            "coalesce(sum(generated), 0)",
+            rows_behind=metric_rows("m.type = 'cluster_summary_generated'"),
+        ),
+        Number(
+            "cluster_summaries_failed",
+            "count",
+            "Requests that failed.",
+            "coalesce(sum(failed), 0)",
+            rows_behind=_failed("neural.cluster.summary"),
+        ),
     ),
     tables=(_METRICS,),
     rows_behind=_of_requests("neural.cluster.summary", MetricType.CLUSTER_SUMMARY_GENERATED),
@@ -204,9 +240,19 @@ _PROFILE_UPDATES = View(
     ),
     numbers=(
         Number(
-            "profiles_updated", "count", "Requests after which the profile was written.", "coalesce(sum(updated), 0)"
+            "profiles_updated",
+            "count",
+            "Requests after which the profile was written.",
+            "coalesce(sum(updated), 0)",
+            rows_behind=metric_rows("m.type = 'profile_updated'"),
         ),
-        Number("profile_updates_failed", "count", "Requests that failed.", "coalesce(sum(failed), 0)"),
+        Number(
+            "profile_updates_failed",
+            "count",
+            "Requests that failed.",
+            "coalesce(sum(failed), 0)",
+            rows_behind=_failed("neural.profile.update"),
+        ),
     ),
     tables=(_METRICS,),
     rows_behind=_of_requests("neural.profile.update", MetricType.PROFILE_UPDATED),

@@ -6,6 +6,17 @@ from neural_pipeline.metrics.definition import Area, Column, Number, View
 
 _FINISHED = "sum(calls - unfinished)"
 
+
+def _calls(condition: str = "true") -> str:
+    return (
+        "select id, called_at, function_id, step, model, outcome, reason, input_tokens, output_tokens,"  # noqa: S608
+        " reserved_tokens, duration_ms from model_calls where day >= '{since}' and day < '{until}'"
+        f" and {condition} order by day desc, id desc limit 100"
+    )
+
+
+_ASKED = metric_rows("m.type = 'observation_captured' and m.tags ->> 'classificationFallback' is not null")
+
 _MODEL_USE = View(
     name="model_use",
     area=Area.MODELS,
@@ -42,7 +53,11 @@ _MODEL_USE = View(
     numbers=(
         Number("model_calls", "count", "Calls made.", "coalesce(sum(calls), 0)"),
         Number(
-            "model_calls_unanswered", "count", "Calls made without an answer.", "coalesce(sum(calls - answered), 0)"
+            "model_calls_unanswered",
+            "count",
+            "Calls made without an answer.",
+            "coalesce(sum(calls - answered), 0)",
+            rows_behind=_calls("outcome is distinct from 'answered'"),
         ),
         Number(
             "model_tokens",
@@ -55,18 +70,18 @@ _MODEL_USE = View(
             "percent",
             "answered / (calls - unfinished).",
             f"round(100 * sum(answered) / nullif({_FINISHED}, 0), 2)",
+            rows_behind=_calls("outcome is not null"),
         ),
         Number(
             "model_call_mean_ms",
             "ms",
             "Mean duration of the calls that ended.",
             f"round(sum(mean_ms * (calls - unfinished)) / nullif({_FINISHED}, 0), 1)",
+            rows_behind=_calls("duration_ms is not null"),
         ),
     ),
     tables=("model_calls",),
-    rows_behind="select id, called_at, function_id, step, model, outcome, reason, input_tokens, output_tokens,"
-    " reserved_tokens, duration_ms from model_calls where day >= '{since}' and day < '{until}'"
-    " order by day desc, id desc limit 100",
+    rows_behind=_calls(),
     order="day desc, function_id, step, model",
     by_day=True,
 )
@@ -85,12 +100,19 @@ _FALLBACK = View(
         Column("fallback_rate", "number", "fell_back / asked; null where no model was to be asked.", "percent"),
     ),
     numbers=(
-        Number("classifications_asked", "count", "Observations a model was to classify.", "coalesce(sum(asked), 0)"),
+        Number(
+            "classifications_asked",
+            "count",
+            "Observations a model was to classify.",
+            "coalesce(sum(asked), 0)",
+            rows_behind=_ASKED,
+        ),
         Number(
             "classification_fallback_rate_percent",
             "percent",
             "fell_back / asked.",
             "round(100 * sum(fell_back) / nullif(sum(asked), 0), 2)",
+            rows_behind=_ASKED,
         ),
     ),
     tables=("lightfast_workspace_operations_metrics",),

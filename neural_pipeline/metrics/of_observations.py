@@ -6,6 +6,12 @@ from neural_pipeline.metrics.definition import Area, Column, Number, View
 
 _METRICS = "lightfast_workspace_operations_metrics"
 
+
+def _events(type_: MetricType) -> str:
+    """Show the captures that ended with this."""
+    return metric_rows(f"m.type = '{type_}'")
+
+
 _FUNNEL = View(
     name="observation_funnel",
     area=Area.OBSERVATIONS,
@@ -24,14 +30,33 @@ _FUNNEL = View(
     ),
     numbers=(
         Number("observations_received", "count", "Captures that ended.", "coalesce(sum(received), 0)"),
-        Number("observations_captured", "count", "Events that became observations.", "coalesce(sum(captured), 0)"),
-        Number("observations_duplicate", "count", "Events that were there already.", "coalesce(sum(duplicate), 0)"),
-        Number("observations_not_allowed", "count", "Events not admitted.", "coalesce(sum(not_allowed), 0)"),
+        Number(
+            "observations_captured",
+            "count",
+            "Events that became observations.",
+            "coalesce(sum(captured), 0)",
+            rows_behind=_events(MetricType.OBSERVATION_CAPTURED),
+        ),
+        Number(
+            "observations_duplicate",
+            "count",
+            "Events that were there already.",
+            "coalesce(sum(duplicate), 0)",
+            rows_behind=_events(MetricType.OBSERVATION_DUPLICATE),
+        ),
+        Number(
+            "observations_not_allowed",
+            "count",
+            "Events not admitted.",
+            "coalesce(sum(not_allowed), 0)",
+            rows_behind=_events(MetricType.OBSERVATION_FILTERED),
+        ),
         Number(
             "observations_below_threshold",
             "count",
             "Events of little significance.",
             "coalesce(sum(below_threshold), 0)",
+            rows_behind=_events(MetricType.OBSERVATION_BELOW_THRESHOLD),
         ),
     ),
     tables=(_METRICS,),
@@ -94,7 +119,13 @@ _RESOLUTION_BY_METHOD = View(
     ),
     numbers=(
         Number("actor_events", "count", "Observations that have an actor.", "coalesce(sum(events), 0)"),
-        Number("actors_unresolved", "count", "Those whose actor is uncertain.", "coalesce(sum(events - resolved), 0)"),
+        Number(
+            "actors_unresolved",
+            "count",
+            "Those whose actor is uncertain.",
+            "coalesce(sum(events - resolved), 0)",
+            rows_behind=metric_rows("m.type = 'actor_resolution' and m.tags ->> 'resolved' is distinct from 'true'"),
+        ),
         Number(
             "actor_resolution_rate_percent",
             "percent",

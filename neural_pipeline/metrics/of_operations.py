@@ -2,7 +2,7 @@
 
 from neural_pipeline.contracts.functions import FunctionId
 from neural_pipeline.contracts.metrics import MetricType
-from neural_pipeline.metrics.behind import metric_rows
+from neural_pipeline.metrics.behind import OF_PERIOD, metric_rows
 from neural_pipeline.metrics.definition import Area, Column, Number, View
 from neural_pipeline.metrics.of_now import FAILED_RUNS_LAST_24H, INBOX_LAG
 
@@ -11,6 +11,19 @@ _OF_31_DAYS = (
     "m.timestamp >= date_trunc('hour', now(), 'UTC') - interval '743 hours'"
     " and m.timestamp < date_trunc('hour', now(), 'UTC') + interval '1 hour'"
 )
+
+_LAST_24_HOURS = "hour > date_trunc('hour', now(), 'UTC') - interval '24 hours'"
+_OF_24_HOURS = (
+    "m.timestamp >= date_trunc('hour', now(), 'UTC') - interval '23 hours'"
+    " and m.timestamp < date_trunc('hour', now(), 'UTC') + interval '1 hour'"
+)
+
+
+def _ended(*outcomes: str, period: str = OF_PERIOD) -> str:
+    """Show the executions that ended in these ways."""
+    among = ", ".join(f"'{outcome}'" for outcome in outcomes)
+    return metric_rows(f"m.type = 'job_duration' and m.tags ->> 'outcome' in ({among})", period=period)
+
 
 _DAY = Column("day", "day", "Day (UTC) on which the executions ended.", is_key=True)
 _FUNCTION = Column("function_id", "text", "Function that was executed.", is_key=True)
@@ -41,13 +54,26 @@ JOB_STATISTICS = View(
     ),
     numbers=(
         Number("executions_ended", "count", "Executions that ended.", "coalesce(sum(ended), 0)"),
-        Number("executions_failed", "count", "Executions that failed.", "coalesce(sum(failed), 0)"),
-        Number("executions_cancelled", "count", "Executions that were cancelled.", "coalesce(sum(cancelled), 0)"),
+        Number(
+            "executions_failed",
+            "count",
+            "Executions that failed.",
+            "coalesce(sum(failed), 0)",
+            rows_behind=_ended("failed"),
+        ),
+        Number(
+            "executions_cancelled",
+            "count",
+            "Executions that were cancelled.",
+            "coalesce(sum(cancelled), 0)",
+            rows_behind=_ended("cancelled"),
+        ),
         Number(
             "success_rate_percent",
             "percent",
             "completed / (completed + failed).",
             "neural_success_rate(sum(completed), sum(failed))",
+            rows_behind=_ended("completed", "failed"),
         ),
     ),
     tables=(_METRICS,),
@@ -59,7 +85,13 @@ JOB_STATISTICS = View(
 
 
 def _errors(cause: str, meaning: str) -> Number:
-    return Number(f"errors_{cause}", "count", meaning, f"coalesce(sum(errors) filter (where cause = '{cause}'), 0)")
+    return Number(
+        f"errors_{cause}",
+        "count",
+        meaning,
+        f"coalesce(sum(errors) filter (where cause = '{cause}'), 0)",
+        rows_behind=metric_rows(f"m.type = 'errors' and m.tags ->> 'cause' = '{cause}'"),
+    )
 
 
 ERRORS_BY_CAUSE = View(
@@ -93,14 +125,24 @@ ERRORS_BY_CAUSE = View(
 )
 
 
-def _capture_p95(measure: str, meaning: str) -> Number:
+_RUN_MS = "case when m.tags -> 'begun' is distinct from 'false' then m.value end"
+"""The run time of an execution; one that ended before its turn has none."""
+
+_CAPTURES = (
+    f"m.type = 'job_duration' and m.tags ->> 'jobType' = '{FunctionId.OBSERVATION_CAPTURE}'"
+    " and m.tags ->> 'outcome' = 'completed'"
+)
+
+
+def _capture_p95(measure: str, meaning: str, *, milliseconds: str) -> Number:
     return Number(
         f"capture_{measure}_p95_ms",
         "ms",
         f"95th percentile of {meaning} of completed captures; of several days, that of the slowest day, which the"
-        " percentile over all of them cannot exceed.",
+        f" percentile over all of them (capture_{measure}_p95_of_period_ms of the report) cannot exceed.",
         f"max(p95_ms) filter (where function_id = '{FunctionId.OBSERVATION_CAPTURE}' and outcome = 'completed'"
         f" and measure = '{measure}')",
+        rows_behind=metric_rows(f"{_CAPTURES} and {milliseconds} is not null", largest=milliseconds),
     )
 
 
@@ -131,14 +173,19 @@ DURATION_PERCENTILES = View(
         Column("max_ms", "integer", "The longest, within 1 %.", "ms"),
     ),
     numbers=(
-        _capture_p95("queue", "the wait for their turn"),
-        _capture_p95("run", "the run time"),
-        _capture_p95("total", "the time from acceptance to the end"),
+        _capture_p95("queue", "the wait for their turn", milliseconds="(m.tags ->> 'queueWaitMs')::numeric"),
+        _capture_p95("run", "the run time", milliseconds=_RUN_MS),
+        _capture_p95("total", "the time from acceptance to the end", milliseconds="(m.tags ->> 'totalMs')::numeric"),
         Number(
             "longest_run_ms",
             "ms",
             "Longest run time of any execution that completed or failed, within 1 %.",
             "max(max_ms) filter (where measure = 'run')",
+            rows_behind=metric_rows(
+                "m.type = 'job_duration' and m.tags ->> 'outcome' in ('completed', 'failed')"
+                f" and {_RUN_MS} is not null",
+                largest=_RUN_MS,
+            ),
         ),
     ),
     tables=(_METRICS,),
@@ -147,8 +194,6 @@ DURATION_PERCENTILES = View(
     metrics=(MetricType.JOB_DURATION,),
     by_day=True,
 )
-
-_LAST_24_HOURS = "hour > date_trunc('hour', now(), 'UTC') - interval '24 hours'"
 
 HOURLY_SERIES = View(
     name="hourly_series",
@@ -175,6 +220,7 @@ HOURLY_SERIES = View(
             "count",
             "Executions that ended in the present hour and the 23 before it.",
             f"coalesce(sum(completed + failed + cancelled) filter (where {_LAST_24_HOURS}), 0)",
+            rows_behind=_ended("completed", "failed", "cancelled", period=_OF_24_HOURS),
         ),
         Number(
             "success_rate_last_24_hours_percent",
@@ -182,6 +228,7 @@ HOURLY_SERIES = View(
             "completed / (completed + failed) in the present hour and the 23 before it.",
             f"neural_success_rate(sum(completed) filter (where {_LAST_24_HOURS}),"
             f" sum(failed) filter (where {_LAST_24_HOURS}))",
+            rows_behind=_ended("completed", "failed", period=_OF_24_HOURS),
         ),
     ),
     tables=(_METRICS,),

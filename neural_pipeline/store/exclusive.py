@@ -4,7 +4,7 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 from neural_pipeline.store.sql import scalar
 
@@ -27,6 +27,6 @@ def exclusively(engine: Engine, lock: str, **parameters: str) -> Generator[Conne
         try:
             yield connection
         finally:
-            # The server notices a closed connection only after a while.
-            with suppress(DBAPIError):
+            # The server notices a closed connection only after a while. One that is gone must not hide why.
+            with suppress(SQLAlchemyError):
                 scalar(connection, f"select pg_advisory_unlock({lock})", **parameters)

@@ -67,7 +67,7 @@ with facts as (
   from ended where status = 'failed'
   union all
   select clerk_org_id, workspace_id, repository_id, 'documents_indexed',
-    least((output ->> 'itemsProcessed')::numeric, 2147483647)::integer, 'count',
+    least(coalesce((output ->> 'itemsProcessed')::numeric, 0), 2147483647)::integer, 'count',
     jsonb_build_object('jobType', inngest_function_id, 'sourceType', output -> 'sourceType',
       'syncMode', output -> 'syncMode', 'filesProcessed', output -> 'itemsProcessed'), completed_at, event_id
   from ended where inngest_function_id = 'sync.orchestrator' and output ->> 'status' = 'success'

@@ -8,6 +8,7 @@ row holds a lock on the table from before the row has its id until all can see i
 import time
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import count
 
 from sqlalchemy import Connection, Engine
 
@@ -28,20 +29,23 @@ class Refreshed:
     is_behind: bool
 
 
-def refresh(engine: Engine, *, patience: float = 30.0, slice_: int = SLICE) -> Refreshed:
+def refresh(engine: Engine, *, patience: float = 30.0, slice_: int = SLICE, slices: int | None = None) -> Refreshed:
     """Add up all metrics committed so far; after `patience` seconds of waiting for writers, leave it to the next time.
 
-    A prepared transaction is a writer until somebody commits it or rolls it back. Safe to call from several processes
-    at once, and to kill: each transaction counts a slice and moves the mark.
+    `slices`: the most to count, if not all; the views add what is left. A prepared transaction is a writer until
+    somebody commits it or rolls it back. Safe to call from several processes at once, and to kill: each transaction
+    counts a slice and moves the mark.
     """
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         end = int(scalar(connection, _LAST_ID))
         is_behind = not _writers_end(connection, patience)
-    counted, found = 0, slice_
-    while not is_behind and found == slice_:
+    counted, turns = 0, count() if slices is None else range(slices)
+    for _ in turns if not is_behind else ():
         with engine.begin() as connection:
             found = _count_slice(connection, end, slice_)
         counted += found
+        if found < slice_:
+            break
     with engine.begin() as connection:
         mark = int(scalar(connection, "select through_id from rollup_progress"))
     return Refreshed(counted, mark, is_behind)

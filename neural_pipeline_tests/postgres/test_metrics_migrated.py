@@ -147,9 +147,20 @@ def test_attempts_to_find_nobody_are_gone_and_every_other_metric_is_as_it_was(
     nobody = {id_ for id_, content in migrated.before.items() if '"method": "none"' in content.replace('""', '"')}
     assert len(nobody) == 1
     after = metrics(connection)
-    kept = {id_: content for id_, content in migrated.before.items() if id_ not in nobody}
+    told = set(column(connection, f"select id from {METRICS} where event_id = :id", id=migrated.ids["failed"]))
+    kept = {id_: content for id_, content in migrated.before.items() if id_ not in nobody | told}
     assert kept.items() <= after.items()
-    assert len(after) == len(kept) + len(NEVER_BEGAN)
+    assert len(after) == len(kept) + len(told) + len(NEVER_BEGAN)
+
+
+def test_of_a_capture_that_failed_the_metrics_and_the_funnel_tell_the_source(
+    connection: Connection, migrated: Migrated
+) -> None:
+    sql = f"select type, tags ->> 'sourceType' as source from {METRICS} where event_id = :id order by 1"
+    found = connection.execute(text(sql), {"id": migrated.ids["failed"]}).all()
+    assert found == [("errors", "github"), ("job_duration", "github")]
+    funnel = "select source, failed, cancelled from observation_funnel where failed + cancelled > 0"
+    assert {row.source for row in connection.execute(text(funnel))} == {"github"}
 
 
 def test_what_the_migration_wrote_is_added_up_with_the_rest(migrated: Migrated) -> None:

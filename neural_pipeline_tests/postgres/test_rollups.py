@@ -123,19 +123,24 @@ def test_what_never_began_counts_among_totals_only_and_a_millisecond_is_no_zero(
         assert connection.execute(text(sql)).all() == [("queue", 1, 1), ("run", 0, 1), ("total", 100, 2)]
 
 
-def test_a_duration_that_lacks_its_tags_stops_nothing(engine: Engine) -> None:
+def test_a_duration_whose_tags_are_missing_or_odd_stops_nothing(engine: Engine) -> None:
     sql = f"""
     insert into {METRICS} (clerk_org_id, workspace_id, type, value, tags)
-    values ('org_test', 'ws_test', 'job_duration', 5, null), ('org_test', 'ws_test', 'of tomorrow', 5, '{{"a": 1}}')
+    values ('org_test', 'ws_test', 'job_duration', 5, null), ('org_test', 'ws_test', 'of tomorrow', 5, '{{"a": 1}}'),
+      ('org_test', 'ws_test', 'profile_updated', 5, '{{"begun": "?"}}'),
+      ('org_test', 'ws_test', 'job_duration', 7,
+        '{{"begun": "?", "queueWaitMs": 1.5, "totalMs": "9", "outcome": "odd"}}')
     """
     with engine.begin() as connection:
         connection.execute(text(sql))
         totals = column(connection, "select total from metric_totals where dimensions = '{}'")
-    assert (totals, refresh(engine).metrics) == ([5, 5], 2)
+    assert (totals, refresh(engine).metrics) == ([5, 5, 5], 4)
     with engine.begin() as connection:
         assert column(connection, "select total from metric_totals where dimensions = '{}'") == totals
-        hours = connection.execute(text("select job_type, outcome, run_ms from run_hours")).all()
-        assert hours == [("unknown", "unknown", 5)]
+        hours = connection.execute(text("select job_type, outcome, run_ms from run_hours order by 2")).all()
+        assert hours == [("unknown", "odd", 7), ("unknown", "unknown", 5)]
+        odd = "select measure, neural_bucket_ms(bucket) from duration_histogram where outcome = 'odd' order by 1"
+        assert connection.execute(text(odd)).all() == [("queue", 1), ("run", 7)]
 
 
 def test_ids_are_drawn_one_by_one(engine: Engine) -> None:
@@ -216,6 +221,22 @@ def test_a_deletion_that_is_rolled_back_leaves_the_sums(engine: Engine) -> None:
         connection.rollback()
     assert sums(engine) == before
     assert_exact_now(engine)
+
+
+def test_a_deletion_that_finds_no_workspace_leaves_the_sums(engine: Engine) -> None:
+    write(engine, 40)
+    refresh(engine)
+    before = sums(engine)
+    with engine.begin() as connection:
+        connection.execute(text("delete from lightfast_org_workspaces where id = 'nobody'"))
+    assert sums(engine) == before
+
+
+def test_of_many_slices_only_so_many_are_counted_as_are_asked_for(engine: Engine) -> None:
+    written = write(engine, 90)
+    assert refresh(engine, slice_=20, slices=2).metrics == 40
+    assert_exact_now(engine)
+    assert refresh(engine, slice_=20).metrics == written - 40
 
 
 def test_metrics_become_old_at_midnight() -> None:

@@ -23,14 +23,6 @@ def test_every_type_of_metric_is_read_by_a_view(kind: MetricType):
     assert [view.name for view in VIEWS if kind in view.metrics], "written and never read"
 
 
-@EACH_VIEW
-def test_a_view_reads_the_metrics_that_its_entry_names(view: View):
-    sql = (files("neural_pipeline") / "metrics" / "views" / f"{view.name}.sql").read_text(encoding="utf-8")
-    assert bool(view.metrics) == ("lightfast_workspace_operations_metrics" in view.tables)
-    base = {"metric_totals", "run_hours", "duration_histogram"}
-    assert bool(view.metrics) == any(name in sql for name in base)
-
-
 def test_no_two_numbers_have_the_same_name():
     names = [number.name for view in VIEWS for number in view.numbers]
     assert sorted(set(names)) == sorted(names)

@@ -2,7 +2,7 @@
 select day, source, duplicate + not_allowed + below_threshold + captured + failed + cancelled as received,
   duplicate, not_allowed, below_threshold, captured, failed, cancelled
 from (
-  select day, coalesce(dimensions ->> 'source', dimensions ->> 'sourceType') as source,
+  select day, coalesce(dimensions ->> 'source', dimensions ->> 'sourceType', 'unknown') as source,
     coalesce(sum(metrics) filter (where type = 'observation_duplicate'), 0)::bigint as duplicate,
     coalesce(sum(metrics) filter (where type = 'observation_filtered'), 0)::bigint as not_allowed,
     coalesce(sum(metrics) filter (where type = 'observation_below_threshold'), 0)::bigint as below_threshold,

@@ -22,13 +22,16 @@ create function neural_bucket_ms(bucket smallint) returns bigint language sql im
 $$;
 
 -- The three durations of an execution: waiting for its turn, being worked on, and both since it was accepted.
--- One that never began has waited, but has no run time.
+-- One that never began has no run time and no queue wait. What is no number counts as not there: a single odd row must
+-- not stop all others from being added up.
 create function neural_durations(run_ms integer, tags jsonb)
 returns table (measure text, milliseconds bigint) language sql immutable parallel safe as $$
   select * from (values
-    ('run', case when (tags ->> 'begun')::boolean is not false then run_ms::bigint end),
-    ('queue', (tags ->> 'queueWaitMs')::bigint),
-    ('total', (tags ->> 'totalMs')::bigint)
+    ('run', case when tags -> 'begun' is distinct from 'false' then run_ms::bigint end),
+    ('queue', case jsonb_typeof(tags -> 'queueWaitMs') when 'number'
+      then least(floor((tags -> 'queueWaitMs')::numeric), 2147483647)::bigint end),
+    ('total', case jsonb_typeof(tags -> 'totalMs') when 'number'
+      then least(floor((tags -> 'totalMs')::numeric), 2147483647)::bigint end)
   ) as measures (measure, milliseconds) where milliseconds is not null
 $$;
 

@@ -348,7 +348,7 @@ select m.id, (m.timestamp at time zone 'UTC')::date as day, date_trunc('hour', m
   m.type, m.value, m.tags,
   -- A row that lacks one must not stop all others from being added up.
   coalesce(m.tags ->> 'jobType', 'unknown') as job_type, coalesce(m.tags ->> 'outcome', 'unknown') as outcome,
-  (m.tags ->> 'begun')::boolean is not false as is_begun
+  m.tags -> 'begun' is distinct from 'false' as is_begun
 from lightfast_workspace_operations_metrics m
 -- Two bounds, as the planner takes one alone for a third of the table.
 where m.id > (select through_id from rollup_progress) and m.id < 9223372036854775807;
@@ -386,6 +386,9 @@ group by 1, 2, 3, 4, 5;
 -- What goes with a workspace must go from the sums too: they are made anew from what is left.
 create function neural_forget_rollups() returns trigger language plpgsql as $$
 begin
+  if not exists (select from gone) then
+    return null;
+  end if;
   update rollup_progress set through_id = 0;
   delete from metric_days;
   delete from metric_hours;
@@ -394,7 +397,7 @@ begin
   return null;
 end $$;
 create trigger rollups_follow_workspaces after delete on lightfast_org_workspaces
-  for each statement execute function neural_forget_rollups();
+  referencing old table as gone for each statement execute function neural_forget_rollups();
 
 -- What each audit of the whole record (the view event_accounting) has found.
 create table accounting_audits (

@@ -16,13 +16,16 @@ create function neural_bucket_ms(bucket smallint) returns bigint language sql im
 $$;
 
 -- The three durations of an execution: waiting for its turn, being worked on, and both since it was accepted.
--- One that never began has waited, but has no run time.
+-- One that never began has no run time and no queue wait. What is no number counts as not there: a single odd row must
+-- not stop all others from being added up.
 create function neural_durations(run_ms integer, tags jsonb)
 returns table (measure text, milliseconds bigint) language sql immutable parallel safe as $$
   select * from (values
-    ('run', case when (tags ->> 'begun')::boolean is not false then run_ms::bigint end),
-    ('queue', (tags ->> 'queueWaitMs')::bigint),
-    ('total', (tags ->> 'totalMs')::bigint)
+    ('run', case when tags -> 'begun' is distinct from 'false' then run_ms::bigint end),
+    ('queue', case jsonb_typeof(tags -> 'queueWaitMs') when 'number'
+      then least(floor((tags -> 'queueWaitMs')::numeric), 2147483647)::bigint end),
+    ('total', case jsonb_typeof(tags -> 'totalMs') when 'number'
+      then least(floor((tags -> 'totalMs')::numeric), 2147483647)::bigint end)
   ) as measures (measure, milliseconds) where milliseconds is not null
 $$;
 
@@ -45,7 +48,6 @@ create function neural_affinity_band(score jsonb) returns integer language sql i
 $$;
 
 -- The job history as a whole, page by page.
-create index job_created_at_idx on lightfast_workspace_workflow_runs (created_at, id);
 
 -- Metrics added up by day, so that no report reads a million rows. What is added up already: all rows of
 -- lightfast_workspace_operations_metrics up to `through_id`; the views add the rows behind it, so they are exact at any
@@ -131,7 +133,7 @@ select m.id, (m.timestamp at time zone 'UTC')::date as day, date_trunc('hour', m
   m.type, m.value, m.tags,
   -- A row that lacks one must not stop all others from being added up.
   coalesce(m.tags ->> 'jobType', 'unknown') as job_type, coalesce(m.tags ->> 'outcome', 'unknown') as outcome,
-  (m.tags ->> 'begun')::boolean is not false as is_begun
+  m.tags -> 'begun' is distinct from 'false' as is_begun
 from lightfast_workspace_operations_metrics m
 -- Two bounds, as the planner takes one alone for a third of the table.
 where m.id > (select through_id from rollup_progress) and m.id < 9223372036854775807;
@@ -169,6 +171,9 @@ group by 1, 2, 3, 4, 5;
 -- What goes with a workspace must go from the sums too: they are made anew from what is left.
 create function neural_forget_rollups() returns trigger language plpgsql as $$
 begin
+  if not exists (select from gone) then
+    return null;
+  end if;
   update rollup_progress set through_id = 0;
   delete from metric_days;
   delete from metric_hours;
@@ -177,7 +182,7 @@ begin
   return null;
 end $$;
 create trigger rollups_follow_workspaces after delete on lightfast_org_workspaces
-  for each statement execute function neural_forget_rollups();
+  referencing old table as gone for each statement execute function neural_forget_rollups();
 
 -- What each audit of the whole record (the view event_accounting) has found.
 create table accounting_audits (
@@ -207,3 +212,13 @@ select r.clerk_org_id, r.workspace_id, r.repository_id, 'job_duration', 0, 'ms',
 from lightfast_workspace_workflow_runs r
 join incoming_events e on e.id = r.event_id
 where r.completed_at is not null and r.started_at is null;
+
+-- Of whose events the captures were that failed or were cancelled; of the others their own metrics tell.
+update lightfast_workspace_operations_metrics m
+set tags = m.tags || jsonb_build_object('sourceType', r.input -> 'source')
+from lightfast_workspace_workflow_runs r
+where r.event_id = m.event_id and r.inngest_function_id = 'neural.observation.capture' and r.input ? 'source'
+  and r.status in ('failed', 'cancelled') and m.type in ('job_duration', 'errors') and not m.tags ? 'sourceType';
+
+-- Pages of history without a filter. Last, as nobody can hand in an event while it is made.
+create index job_created_at_idx on lightfast_workspace_workflow_runs (created_at, id);
