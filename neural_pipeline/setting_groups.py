@@ -114,7 +114,10 @@ class MetricSettings(BaseSettings):
     """From when on a check of the metrics warns, or turns red."""
 
     check_days: int = Field(
-        default=1, ge=1, le=366, description="Days, today included, over which the checks of metrics take their rates."
+        default=1,
+        ge=1,
+        le=366,
+        description="Whole days (UTC) before today over which, and over today, the checks of metrics take their rates.",
     )
     check_min_executions: int = Field(
         default=20, ge=1, description="Executions without which a rate says nothing, and its check passes."

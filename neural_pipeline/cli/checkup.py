@@ -16,6 +16,8 @@ TIMES_HANDED_BACK = 3
 
 _RECONCILE = "have the sensor `reconciler` work again (see sensors and ticks; `neural up` starts what is down)"
 
+_MEASURE = "have the schedule `metrics_hourly` work again (see sensors and ticks; `neural up` starts what is down)"
+
 
 def functions_with_a_job() -> frozenset[FunctionId]:
     """Return the functions this version has a workflow for: those with a room of their name that holds a job."""
@@ -147,6 +149,19 @@ def cure_of(code: str) -> str:
         return "`neural db upgrade`, or use the program that fits the database"
     cure = next((cure for prefix, cure in _CURES.items() if code.startswith(prefix)), None)
     return cure or "see the error in the log of the Dagster run"
+
+
+def judge_metrics(left: Offenders, since_rollup: float, since_audit: float | None, *, bound: float) -> Finding:
+    """Judge whether metrics are added up and the record audited; `since_audit` is None where no audit is overdue."""
+    told: list[str] = []
+    if left.count:
+        told.append(f"{numbers(left.count, 'metric')} not added up, the last time was {lasting(since_rollup)} ago")
+    if since_audit is not None:
+        when = "never" if since_audit == float("inf") else f"{lasting(since_audit)} ago"
+        told.append(f"metrics were written and the record not audited since: the last time was {when}")
+    if not told:
+        return ok("metrics", f"none is older than {lasting(bound)} and not added up and audited")
+    return warning("metrics", "; ".join(told), _MEASURE)
 
 
 def judge_accounting(rules: Sequence[Rule]) -> Finding:

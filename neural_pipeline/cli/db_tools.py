@@ -17,7 +17,7 @@ from neural_pipeline.postgres.binaries import bundled_program
 from neural_pipeline.postgres.target import resolve_database
 from neural_pipeline.settings import Settings
 
-OWN_FOLDERS = ("postgres", "dagster", "logs")
+OWN_FOLDERS = ("postgres", "dagster", "logs", "reports", "matplotlib")
 """What this program makes in its home folder."""
 
 

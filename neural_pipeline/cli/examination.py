@@ -20,7 +20,7 @@ from neural_pipeline.postgres.errors import ServerUnsuitable
 from neural_pipeline.postgres.requirements import check_server, describe_connection_error
 from neural_pipeline.postgres.target import Target
 from neural_pipeline.settings import Settings
-from neural_pipeline.store import health
+from neural_pipeline.store import guarded_facts, health
 from neural_pipeline.store.drain import DaemonPlace, daemon_place_of
 from neural_pipeline.store.leases import UnfinishedBatch, unfinished_batches
 from neural_pipeline.store.revision import SCHEMA_REVISION, current_revision
@@ -118,6 +118,7 @@ class Examination:
             "circles": self._circles,
             "record": self._record,
             "accounting": lambda connection: checkup.judge_accounting(health.accounting(connection)),
+            "metrics": self._metrics,
         }
 
     def _waiting(self, connection: Connection) -> Finding:
@@ -139,6 +140,13 @@ class Examination:
     def _record(self, connection: Connection) -> Finding:
         unrecorded = health.unrecorded_runs(connection, bound=self.settings.max_wait_seconds)
         return checkup.judge_record(health.runs_without_batch(connection), unrecorded)
+
+    def _metrics(self, connection: Connection) -> Finding:
+        bound = 3600 * self.settings.metrics_fresh_hours
+        left = guarded_facts.metrics_not_added_up(connection, bound=bound, first=health.FIRST)
+        since_audit = guarded_facts.seconds_overdue_audit(connection, bound=bound)
+        since_rollup = guarded_facts.seconds_since_rollup(connection)
+        return checkup.judge_metrics(left, since_rollup, since_audit, bound=bound)
 
 
 _ASKED = (*get_args(Asking), "embed")

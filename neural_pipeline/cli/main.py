@@ -47,6 +47,10 @@ class _UsageProblem(Protocol):
 
 def main() -> NoReturn:
     """Run the command line of this process."""
+    stdout: Any = sys.stdout
+    if getattr(stdout, "errors", None) == "strict":
+        # A terminal that is not UTF-8 lacks characters: better without them than without what follows.
+        stdout.reconfigure(errors="replace")
     sys.exit(run(sys.argv[1:]))
 
 

@@ -11,13 +11,11 @@ from neural_pipeline.cli.database import ready_engine
 from neural_pipeline.cli.output import print_json, say, warn
 from neural_pipeline.cli.refusal import Refusal
 from neural_pipeline.metrics.frames import Period, last_days
+from neural_pipeline.metrics.report.gathering import MOST_DAYS
 from neural_pipeline.metrics.report.telling import headlines
 from neural_pipeline.metrics.report.wording import period_told
 from neural_pipeline.metrics.report.writing import Written, write_report
 from neural_pipeline.settings import Settings
-
-MOST_DAYS = 1100
-"""Three years, and a report of it takes no more than seconds."""
 
 _DAYS = re.compile(r"([0-9]{1,4})([dw])")
 _EXPECTED = "write 1d, 7d, 2w, or a day like 2026-03-02"

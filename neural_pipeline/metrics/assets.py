@@ -2,19 +2,20 @@
 
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from pydantic import Field
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from neural_pipeline.metrics.catalogue import VIEWS
 from neural_pipeline.metrics.definition import Column, View
 from neural_pipeline.metrics.frames import Period, count_of, frame_of, last_days, numbers_of
 from neural_pipeline.metrics.preview import code, preview
-from neural_pipeline.metrics.report.gathering import filled_in
+from neural_pipeline.metrics.report.gathering import MOST_DAYS, filled_in
 from neural_pipeline.metrics.report.wording import period_told
 from neural_pipeline.metrics.tables import METRICS, OWNERS
 from neural_pipeline.resources import Pipeline
@@ -31,18 +32,27 @@ SHOWN_DAYS = 7
 MOST_ROWS = 10_000
 """Rows of a view that are kept as the asset's value."""
 
+_FRESH = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=3))
+"""Dagster's daemon looks by itself. As NEURAL_METRICS_FRESH_HOURS unless set: definitions read no setting."""
+
 
 @dg.asset(
     name=ROLLUPS,
     deps=[METRICS],
     group_name="tables",
+    freshness_policy=_FRESH,
     owners=OWNERS,
     kinds={"postgres", "table"},
     description="Metrics added up by day and hour, each once. What is not added up yet, the views count all the same.",
 )
 def metric_rollups(context: dg.AssetExecutionContext, pipeline: Pipeline) -> None:
-    """Add up the metrics written since the last time."""
-    done = rollups.refresh(pipeline.engine)
+    """Add up the metrics written since the last time. What cannot be added up now, views count all the same."""
+    try:
+        done = rollups.refresh(pipeline.engine)
+    except DBAPIError as error:
+        context.log.warning(f"metrics were not added up, the views read them one by one: {error.orig}")
+        context.add_output_metadata({"is_behind": True})
+        return
     if done.is_behind:
         context.log.warning("transactions that write metrics are still open: the rest is added up the next time")
     found = {"metrics_added": done.metrics, "through_id": done.through_id, "is_behind": done.is_behind}
@@ -65,10 +75,11 @@ def _view_asset(view: View) -> dg.AssetsDefinition:
         metadata={"dagster/column_schema": _schema_of(view.columns)},
         dagster_type=_frame_type(view),
     )
-    def asset(pipeline: Pipeline) -> Any:
-        _prepare(view, pipeline.engine)
+    def asset(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Any:
+        if view.name == "accounting":
+            _audit(context, pipeline)
         period = last_days(SHOWN_DAYS, now=datetime.now(UTC))
-        with _one_moment(pipeline.engine) as connection:
+        with _one_moment(pipeline) as connection:
             frame = frame_of(connection, view, period, limit=MOST_ROWS)
             found = _metadata(connection, view, period, frame=frame)
         return dg.MaterializeResult(value=frame, metadata=found)
@@ -83,17 +94,19 @@ def upstream_of(view: View) -> list[str]:
     return [ROLLUPS, *(table for table in view.tables if table != METRICS)]
 
 
-def _prepare(view: View, engine: Engine) -> None:
-    """Have the accounting say how things stand now: its view shows the last audit."""
-    if view.name == "accounting":
-        with engine.begin() as connection:
+def _audit(context: dg.AssetExecutionContext, pipeline: Pipeline) -> None:
+    """Have the accounting say how things stand now: its view shows the last audit, which one that fails leaves."""
+    try:
+        with pipeline.transaction() as connection:
             accounting.audit(connection)
+    except DBAPIError as error:
+        context.log.warning(f"the record was not audited, what is shown is the last audit: {error.orig}")
 
 
 @contextmanager
-def _one_moment(engine: Engine) -> Generator[Connection]:
+def _one_moment(pipeline: Pipeline) -> Generator[Connection]:
     """Open a transaction that changes nothing and reads everything as of its beginning."""
-    with engine.connect() as plain:
+    with pipeline.engine.connect() as plain:
         connection = plain.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         with connection.begin():
             yield connection
@@ -144,16 +157,18 @@ def _frame_type(view: View) -> dg.DagsterType:
 class ReportConfig(dg.Config):
     """How many days, today included, a report tells of."""
 
-    days: int = Field(default=SHOWN_DAYS, ge=1, le=366, description="Days (UTC) of the report, today included.")
+    days: int = Field(default=SHOWN_DAYS, ge=1, le=MOST_DAYS, description="Days (UTC) of the report, today included.")
 
 
 @dg.asset(
     name=REPORT,
     deps=[view.name for view in VIEWS],
     group_name="reports",
+    freshness_policy=_FRESH,
     owners=OWNERS,
     kinds={"html", "markdown"},
-    description="One page with the numbers, tables and charts of the last days, and the same as Markdown.",
+    description="One page with the numbers, tables and charts of the last days, and the same as Markdown. No page of"
+    " the web may link to a file: copy the metadata's `path` into a browser, or run `neural report --open`.",
 )
 def neural_report(context: dg.AssetExecutionContext, config: ReportConfig, pipeline: Pipeline) -> None:
     """Write the report into the data folder."""
@@ -164,8 +179,7 @@ def neural_report(context: dg.AssetExecutionContext, config: ReportConfig, pipel
     context.add_output_metadata(
         {
             "period": period_told(period),
-            "path": _path(written.html),
-            "url": dg.MetadataValue.url(written.html.absolute().as_uri()),
+            "path": _path(written.html.absolute()),
             "markdown_path": _path(written.markdown),
             "report": dg.MetadataValue.md(written.markdown.read_text(encoding="utf-8")),
         }

@@ -1,6 +1,20 @@
 """Views of the work as it stands: which runs have failed of late, and what waits."""
 
+from neural_pipeline.contracts.functions import FunctionId
 from neural_pipeline.metrics.definition import Area, Column, Number, View
+
+WORKED_ON = frozenset(
+    {
+        FunctionId.OBSERVATION_CAPTURE,
+        FunctionId.PROFILE_UPDATE,
+        FunctionId.CLUSTER_SUMMARY,
+        FunctionId.LLM_ENTITY_EXTRACTION,
+    }
+)
+"""The functions this version has a workflow for; events of others wait for a later one."""
+
+_NAMES = ", ".join(f"'{one}'" for one in sorted(WORKED_ON))
+_OF_THOSE = f"filter (where function_id in ({_NAMES}))"
 
 FAILED_RUNS_LAST_24H = View(
     name="failed_runs_last_24h",
@@ -53,8 +67,18 @@ INBOX_LAG = View(
         ),
     ),
     numbers=(
-        Number("inbox_due", "count", "Executions that are due and have not begun.", "sum(due)"),
-        Number("inbox_oldest_due_seconds", "seconds", "Age of the oldest of them.", "max(oldest_due_seconds)"),
+        Number(
+            "inbox_due",
+            "count",
+            "Executions that are due and have not begun, of functions that this version has a workflow for.",
+            f"sum(due) {_OF_THOSE}",
+        ),
+        Number(
+            "inbox_oldest_due_seconds",
+            "seconds",
+            "For how long the oldest of them has been due.",
+            f"max(oldest_due_seconds) {_OF_THOSE}",
+        ),
         Number("inbox_waiting_later", "count", "Executions put off.", "sum(waiting_later)"),
         Number("inbox_in_progress", "count", "Executions being worked on.", "sum(in_progress)"),
         Number(

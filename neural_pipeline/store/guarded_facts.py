@@ -1,7 +1,7 @@
 """Reads that tell whether what the pipeline promises of its record is so. What is stuck, is in `health`.
 
-Each names those that speak against it, and the SQL that shows them all. None reads more of a large record than a part
-that is bounded: an audit of all of it is `event_accounting`.
+Each names those that speak against it, and the SQL that shows them all. What looks at rows one by one stops at a bound;
+twins are looked for among all observations, in the order of an index. An audit of everything is `event_accounting`.
 """
 
 from collections.abc import Collection
@@ -15,7 +15,7 @@ from neural_pipeline.store.health import Offenders, Rule, offenders
 from neural_pipeline.store.sql import rows, scalar
 
 LATEST = 100_000
-"""Executions, the latest ones, that are looked at one by one."""
+"""Executions, the latest ones, and metrics, that are looked at one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,21 +48,31 @@ select id, seconds from (
 
 
 def duplicate_observations(connection: Connection, *, first: int) -> Offenders:
-    """Return the observations that share their source id, within a workspace, or their execution with another one."""
+    """Return the observations that share their source id, within a workspace, or their execution with another one.
+
+    Those of 1000 source ids and of 1000 executions, at most.
+    """
     return offenders(connection, _flat(_DUPLICATES), first=first)
 
 
 _WAITING = """
 select r.id, extract(epoch from clock_timestamp() - e.due_at)::float as seconds
-from incoming_events e
+from (
+  select id, due_at from incoming_events
+  where batch_id is null and outcome is null and function_id in ({functions})
+    and due_at < statement_timestamp() - make_interval(secs => {bound:f})
+  union all
+  select e.id, e.due_at
+  from event_batches b join incoming_events e on e.batch_id = b.id
+  where b.state <> 'closed' and b.function_id in ({functions}) and e.outcome is null and e.begun_at is null
+    and e.due_at < statement_timestamp() - make_interval(secs => {bound:f})
+) e
 join lightfast_workspace_workflow_runs r on r.event_id = e.id
-where e.batch_id is null and e.outcome is null and e.function_id in ({functions})
-  and e.due_at < statement_timestamp() - make_interval(secs => {bound:f})
 """
 
 
 def waiting_runs(connection: Connection, functions: Collection[str], *, bound: float, first: int) -> Offenders:
-    """Return the runs of some functions that have been due for more than `bound` seconds and are on no batch."""
+    """Return the runs of some functions that have been due for more than `bound` seconds and have not begun."""
     return offenders(connection, _flat(_WAITING.format(functions=_quoted(functions), bound=bound)), first=first)
 
 
@@ -107,12 +117,13 @@ select id, extract(epoch from clock_timestamp() - created_at)::float as seconds
 from lightfast_workspace_operations_metrics
 where id > (select through_id from rollup_progress) and id < 9223372036854775807
   and created_at < statement_timestamp() - make_interval(secs => {bound:f})
+order by id limit {latest}
 """
 
 
 def metrics_not_added_up(connection: Connection, *, bound: float, first: int) -> Offenders:
-    """Return the metrics that were written more than `bound` seconds ago and are not added up."""
-    return offenders(connection, _flat(_NOT_ADDED_UP.format(bound=bound)), first=first)
+    """Return the metrics that were written more than `bound` seconds ago and are not added up: LATEST at most."""
+    return offenders(connection, _flat(_NOT_ADDED_UP.format(bound=bound, latest=LATEST)), first=first)
 
 
 def seconds_since_rollup(connection: Connection) -> float:
@@ -179,6 +190,23 @@ def latest_audit(connection: Connection) -> tuple[float, list[Rule]] | None:
     if not found:
         return None
     return found[0]["seconds"], _rules(connection, found[0]["audit_id"])
+
+
+def seconds_overdue_audit(connection: Connection, *, bound: float) -> float | None:
+    """Return how long ago the last audit was, infinity if there was none; None where none is overdue.
+
+    One is where metrics are younger than it and older than `bound` seconds.
+    """
+    sql = """
+    select coalesce(extract(epoch from clock_timestamp() - audited_at)::float, 'infinity') as seconds
+    from (select max(audited_at) as audited_at from accounting_audits) latest
+    where exists (
+      select from lightfast_workspace_operations_metrics
+      where timestamp > coalesce(audited_at, '-infinity')
+        and timestamp < statement_timestamp() - make_interval(secs => :bound)
+    )
+    """
+    return scalar(connection, sql, bound=bound)
 
 
 def _rules(connection: Connection, audit_id: UUID) -> list[Rule]:

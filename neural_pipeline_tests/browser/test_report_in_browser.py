@@ -219,13 +219,13 @@ def test_a_number_leads_to_the_rows_behind_it_which_open(show: Any) -> None:
     page = show("full").page
     links = page.locator("main a[href^='#']")
     targets = {link.get_attribute("href") for link in links.all()}
-    assert targets == {f"#rows-{view.name}" for view in VIEWS}
+    assert {f"#number-{number.name}" for view in VIEWS for number in view.numbers} <= targets
     for target in sorted(filter(None, targets)):
-        assert page.locator(f"details > {target}").count() == 1
-    page.locator(".tile").first.click()
-    assert page.locator("details:has(> #rows-job_statistics)").get_attribute("open") is not None
-    assert page.locator("#rows-job_statistics pre").is_visible()
-    assert "lightfast_workspace" in page.locator("#rows-job_statistics pre").inner_text()
+        assert page.locator(f"details {target}").count() == 1
+    page.locator(".figures a[href='#number-executions_failed']").click()
+    assert page.locator("details:has(#rows-job_statistics)").get_attribute("open") is not None
+    assert page.locator("#number-executions_failed pre").is_visible()
+    assert "in ('failed')" in page.locator("#number-executions_failed pre").inner_text()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -13,6 +14,7 @@ import yaml
 from neural_pipeline.cli.environment import deployment_file
 from neural_pipeline.definitions import defs
 from neural_pipeline.metrics.catalogue import VIEWS
+from neural_pipeline.setting_groups import MetricSettings
 
 WORKFLOWS = {
     "cluster_summary": "neural.cluster.summary",
@@ -137,6 +139,25 @@ def test_assets_are_made_in_one_process_and_keep_their_values(name: str):
     job = defs.get_repository_def().get_job(name)
     assert job.executor_def.name == dg.in_process_executor.name
     assert job.resource_defs["io_manager"] is not dg.mem_io_manager
+
+
+@pytest.mark.parametrize("name", ["metric_rollups", "neural_report"])
+def test_dagster_watches_whether_metrics_are_fresh(name: str):
+    spec = defs.resolve_asset_graph().get(dg.AssetKey(name)).assets_def.get_asset_spec(dg.AssetKey(name))
+    hours = MetricSettings.model_fields["metrics_fresh_hours"].default
+    assert spec.freshness_policy == dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=hours))
+    with dg.instance_for_test(overrides=settings_of_dagster("freshness")) as instance:
+        assert instance.freshness_enabled
+
+
+def settings_of_dagster(name: str) -> dict[str, object]:
+    settings = yaml.safe_load(deployment_file("dagster.yaml").read_text(encoding="utf-8"))
+    return {name: settings[name]} if name in settings else {}
+
+
+@pytest.mark.parametrize("name", ["metrics", "day_metrics"])
+def test_a_run_of_the_metrics_whose_worker_dies_gives_its_place_back(name: str):
+    assert 300 <= int(defs.resolve_job_def(name).tags["dagster/max_runtime"]) <= 1800
 
 
 @pytest.mark.parametrize("name", ["metrics", "day_metrics"])

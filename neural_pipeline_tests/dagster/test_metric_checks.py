@@ -10,13 +10,14 @@ import pytest
 from sqlalchemy import text
 
 from neural_pipeline.definitions import defs, workflows
-from neural_pipeline.metrics.checks import WORKED_ON
+from neural_pipeline.metrics.assets import ROLLUPS
+from neural_pipeline.metrics.of_now import WORKED_ON
 from neural_pipeline.postgres.databases import create_database, drop_database
 from neural_pipeline.postgres.server import server_url
 from neural_pipeline.store.database import engine_for
 from neural_pipeline_tests.building import begun_batch, open_batch, waiting
 from neural_pipeline_tests.dagster.launching import REFUSE_MARKED_TITLES, Site
-from neural_pipeline_tests.dagster.measuring import at_site, evaluation, materialised, site_of, worked_off
+from neural_pipeline_tests.dagster.measuring import at_site, evaluation, materialised, metadata, site_of, worked_off
 
 ERROR, WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
 CHECKS = {key.name: key.asset_key.to_user_string() for key in defs.resolve_asset_graph().asset_check_keys}
@@ -100,6 +101,21 @@ def test_a_record_that_does_not_add_up_is_an_error_and_the_rule_is_named(broken:
     assert len(offenders(broken, values["sql"])) == 1
 
 
+def test_an_audit_that_fails_leaves_the_last_one_which_is_a_warning_once_it_is_old(broken: Site) -> None:
+    assert found(broken, "accounting_exact")[0]
+    broken.execute("alter table accounting_audits add constraint no_more check (rule = '') not valid")
+    assert found(broken, "accounting_exact")[0]
+    before = "audited_at = clock_timestamp() - interval '4 hours'"
+    broken.execute("alter table accounting_audits drop constraint no_more")
+    broken.execute(f"update accounting_audits set {before}")
+    broken.execute("alter table accounting_audits add constraint no_more check (rule = '') not valid")
+    result = materialised(broken, "accounting")
+    assert metadata(result, "accounting")["accounting_audit_age_seconds"] == pytest.approx(4 * 3600, abs=60)
+    assert found(broken, "accounting_exact")[:2] == (False, WARN)
+    broken.execute("delete from accounting_audits")
+    assert found(broken, "accounting_exact")[:2] == (False, WARN)
+
+
 def test_a_batch_that_no_run_takes_is_an_error(broken: Site) -> None:
     with broken.engine.begin() as connection:
         batch_id = open_batch(connection, waiting(connection, 1, prefix="stuck"))
@@ -144,10 +160,25 @@ def test_what_waits_beyond_the_bound_is_an_error_beyond_half_of_it_a_warning(
     assert found(broken, "inbox_lag_within_bound")[0]
 
 
+def test_what_is_on_a_batch_and_has_not_begun_waits_as_well(broken: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEURAL_MAX_WAIT_SECONDS", "700")
+    runs = late(broken, 800)
+    with broken.engine.begin() as connection:
+        batch_id = open_batch(connection, broken.column("select id from incoming_events where outcome is null"))
+    assert red(broken, "inbox_lag_within_bound", "runs_waiting") == runs
+    broken.execute("update incoming_events set begun_at = now() where batch_id = :id", id=batch_id)
+    assert found(broken, "inbox_lag_within_bound")[0]
+
+
 def test_events_of_functions_without_a_workflow_may_wait(broken: Site) -> None:
     late(broken, 5000)
     broken.execute("update incoming_events set function_id = 'source-sync' where delivery_id like 'late-%'")
     assert found(broken, "inbox_lag_within_bound")[0]
+    numbers = metadata(materialised(broken, "inbox_lag"), "inbox_lag")
+    assert (numbers["inbox_due"], numbers["inbox_oldest_due_seconds"]) == (0, 0)
+    broken.execute("update incoming_events set function_id = 'neural.profile.update' where delivery_id = 'late-0'")
+    numbers = metadata(materialised(broken, "inbox_lag"), "inbox_lag")
+    assert (numbers["inbox_due"], numbers["inbox_oldest_due_seconds"]) == (1, pytest.approx(5000, abs=60))
 
 
 def test_an_observation_captured_twice_is_an_error(broken: Site) -> None:
@@ -191,9 +222,10 @@ def test_an_end_that_does_not_reach_the_record_is_an_error(broken: Site) -> None
         [event_id] = waiting(connection, 1, prefix="gap")
     end = "update incoming_events set outcome = 'cancelled', outcome_at = now() - make_interval(secs => :age)"
     broken.execute(f"{end} where id = :id", age=60, id=event_id)
-    assert found(broken, "every_end_is_measured")[0]
+    assert found(broken, "nothing_stuck")[0]
     broken.execute(f"{end} where id = :id", age=3600, id=event_id)
-    assert red(broken, "every_end_is_measured", "runs_unrecorded") == [broken.run_of(event_id)["id"]]
+    assert red(broken, "nothing_stuck", "runs_unrecorded") == [broken.run_of(event_id)["id"]]
+    assert found(broken, "every_end_is_measured")[0], "one fact turns one check red"
 
 
 def test_a_function_that_fails_too_often_is_a_warning_or_an_error_once_there_is_enough_to_tell(
@@ -217,6 +249,19 @@ def test_failures_of_days_before_do_not_count(broken: Site, monkeypatch: pytest.
     assert found(broken, "failure_rate")[0]
     monkeypatch.setenv("NEURAL_CHECK_DAYS", "3")
     assert not found(broken, "failure_rate")[0]
+
+
+def test_what_fails_shortly_before_midnight_is_judged_after_it(broken: Site) -> None:
+    broken.execute(
+        f"insert into {METRICS} (clerk_org_id, workspace_id, type, value, unit, tags, timestamp, event_id)"
+        " select clerk_org_id, workspace_id, type, value, unit, tags,"
+        " date_trunc('day', now(), 'UTC') - interval '30 minutes', null"
+        f" from {METRICS} cross join generate_series(1, 500)"
+        " where type = 'job_duration' and tags ->> 'outcome' = 'failed'"
+    )
+    passed, severity, values = found(broken, "failure_rate")
+    assert (passed, severity) == (False, ERROR)
+    assert values["worst_failure_rate_percent"] > 98
 
 
 def test_too_few_actors_resolved_to_persons_are_a_warning_once_there_are_enough_to_tell(
@@ -251,6 +296,14 @@ def test_metrics_that_are_not_added_up_are_a_warning(broken: Site, monkeypatch: 
     passed, severity, values = found(broken, "metrics_fresh")
     assert (passed, severity) == (False, WARN)
     assert values["seconds_since_rollup"] == pytest.approx(6 * 3600, abs=60)
+
+
+def test_metrics_that_cannot_be_added_up_now_fail_no_asset(broken: Site) -> None:
+    broken.execute("alter table rollup_progress add constraint stands check (through_id < 0) not valid")
+    result = materialised(broken, ROLLUPS, "job_statistics")
+    assert result.success
+    assert metadata(result, ROLLUPS) == {"is_behind": True}
+    assert metadata(result, "job_statistics")["executions_failed"] == 1
 
 
 def test_at_most_twenty_offenders_are_named(broken: Site) -> None:

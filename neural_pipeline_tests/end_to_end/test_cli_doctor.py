@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,10 @@ from neural_pipeline.postgres.databases import create_database, drop_database
 from neural_pipeline.postgres.server import server_url
 from neural_pipeline.postgres.target import resolve_database
 from neural_pipeline.settings import Settings
+from neural_pipeline.store.accounting import audit
 from neural_pipeline.store.inbox import NewEvent, append
 from neural_pipeline.store.revision import SCHEMA_REVISION
+from neural_pipeline.store.rollups import refresh
 from neural_pipeline.store.settlement import hand_back
 from neural_pipeline_tests.building import begun_batch, column, open_batch, run_of, waiting
 from neural_pipeline_tests.end_to_end.processes import daemon, environment_of, wait_until
@@ -35,7 +38,7 @@ from neural_pipeline_tests.end_to_end.processes import daemon, environment_of, w
 pytestmark = pytest.mark.daemons
 
 HIDDEN = "s3cr3t-w0rd"
-OF_ROWS = ("runs", "waiting", "batches", "circles", "record", "accounting")
+OF_ROWS = ("runs", "waiting", "batches", "circles", "record", "accounting", "metrics")
 ALL = ("models", "server", "schema", "daemon", "heartbeats", "sensors", "ticks", *OF_ROWS)
 Doctor = Callable[..., tuple[int, dict[str, Any]]]
 
@@ -69,7 +72,7 @@ def test_a_database_that_nobody_has_used_yet_is_no_fault_and_stays_as_it_is(
     assert statuses(findings) == {
         "models": "ok", "server": "ok", "schema": "ok", "daemon": "warn", "heartbeats": "warn",
         **dict.fromkeys(("sensors", "ticks", "runs"), "skip"),
-        **dict.fromkeys(("waiting", "batches", "circles", "record", "accounting"), "ok"),
+        **dict.fromkeys(("waiting", "batches", "circles", "record", "accounting", "metrics"), "ok"),
     }  # fmt: skip
     assert findings["heartbeats"]["found"] == "Dagster has not been started on this database"
     assert findings["heartbeats"]["todo"] == "`neural up`"
@@ -185,6 +188,31 @@ def test_records_that_do_not_explain_each_other_fail_the_check(
     code, findings = doctor()
     assert (code, findings["accounting"]["status"]) == (1, "FAIL")
     assert "1 against `an accepted payload has its execution`" in findings["accounting"]["found"]
+
+
+def test_metrics_that_nobody_adds_up_and_audits_any_more_are_a_warning(
+    engine: Engine, doctor: Doctor, waiting_events: list[int]
+) -> None:
+    metric = (
+        "insert into lightfast_workspace_operations_metrics"
+        " (clerk_org_id, workspace_id, type, value, unit, timestamp, created_at)"
+        " select clerk_org_id, id, 'observation_captured', 1, 'count', now() - :age, now() - :age"
+        " from lightfast_org_workspaces"
+    )
+    with engine.begin() as connection:
+        connection.execute(text(metric), {"age": timedelta(hours=2)})
+    assert doctor()[1]["metrics"]["status"] == "ok"
+    with engine.begin() as connection:
+        connection.execute(text(metric), {"age": timedelta(hours=4)})
+    code, findings = doctor()
+    assert (code, findings["metrics"]["status"]) == (code, "warn")
+    assert "1 metric not added up" in findings["metrics"]["found"]
+    assert "the last time was never" in findings["metrics"]["found"]
+    assert "`metrics_hourly`" in findings["metrics"]["todo"]
+    refresh(engine)
+    with engine.begin() as connection:
+        audit(connection)
+    assert doctor()[1]["metrics"]["status"] == "ok"
 
 
 @pytest.mark.parametrize(("revision", "todo"), [("0000", "`neural db upgrade`"), ("9999", "use the newer program")])

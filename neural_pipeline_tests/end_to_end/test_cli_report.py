@@ -62,7 +62,8 @@ def test_json_has_the_paths_and_every_number_of_the_catalogue(neural: Neural) ->
     assert code == 0
     assert Path(document["html"]).exists()
     assert Path(document["markdown"]).exists()
-    assert set(document["numbers"]) == {number.name for view in VIEWS for number in view.numbers}
+    merged = {f"capture_{measure}_p95_of_period_ms" for measure in ("queue", "run", "total")}
+    assert set(document["numbers"]) == {number.name for view in VIEWS for number in view.numbers} | merged
     assert document["numbers"]["executions_ended"] == {"value": 0, "before": 0, "unit": "count"}
     assert document["numbers"]["success_rate_percent"]["value"] is None
 
@@ -131,6 +132,50 @@ def test_open_without_a_browser_says_what_to_do_and_still_prints_the_path(
     shown = open_report(no_browser)
     assert Path(shown.stdout.splitlines()[-1]).exists()
     assert "open the file yourself" in shown.stderr
+
+
+def report_in(folder: Path, **variables: str) -> subprocess.CompletedProcess[bytes]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "MPL", "PYTHON"))}
+    here = {"HOME": str(folder), "PYTHONPATH": str(Path(__file__).parents[2])} | variables
+    return subprocess.run(
+        [*NEURAL, "report"], cwd=folder, env=kept | here, capture_output=True, check=True, timeout=200
+    )
+
+
+def test_a_report_writes_below_the_data_folder_and_nowhere_else(
+    engine: Engine, home: Path, workspace: str, tmp_path: Path
+) -> None:
+    with engine.begin() as connection:
+        two_weeks(connection)
+    own = tmp_path / "own"
+    own.mkdir()
+    path = Path(report_in(own).stdout.decode().splitlines()[-1])
+    assert "<svg" in path.read_text(encoding="utf-8")
+    assert list(own.iterdir()) == []
+    assert {one.name for one in home.iterdir()} == {"matplotlib", "reports"}
+
+
+def test_a_terminal_that_lacks_characters_gets_the_rest_and_the_path(
+    engine: Engine, home: Path, workspace: str, tmp_path: Path
+) -> None:
+    with engine.begin() as connection:
+        two_weeks(connection)
+    shown = report_in(tmp_path, PYTHONIOENCODING="latin-1").stdout.decode("latin-1")
+    assert any(line.split() == ["Executions", "56", "?", "28", "from", "28"] for line in shown.splitlines())
+    assert Path(shown.splitlines()[-1]).exists()
+
+
+def test_removing_all_data_removes_the_reports_and_what_drew_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    with tempfile.TemporaryDirectory(prefix="neural-") as folder:
+        Path(folder).chmod(0o755)
+        home = Path(folder) / "home"
+        monkeypatch.setenv("NEURAL_HOME", str(home))
+        for name in ("postgres", "reports", "matplotlib", "thesis"):
+            (home / name).mkdir(parents=True)
+            (home / name / "file").touch()
+        assert run(["db", "remove", "--yes"]) == 0
+        assert [path.name for path in home.iterdir()] == ["thesis"]
 
 
 def test_nothing_that_draws_is_imported_before_there_is_something_to_draw(engine: Engine, home: Path) -> None:

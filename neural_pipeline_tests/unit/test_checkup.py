@@ -247,6 +247,23 @@ def test_a_run_that_is_unfinished_for_long_without_a_batch_is_a_fault() -> None:
     assert gaps(batch("r2"), known=KnownRun("r2", "STARTED", False, 9.0), unfinished=(GOING,)).status is Status.FAIL
 
 
+@pytest.mark.parametrize(
+    ("left", "since_audit", "told"),
+    [
+        (NONE, None, None),
+        (Offenders(2, [4, 5], 9000.0), None, "2 metrics not added up, the last time was 5 h ago"),
+        (NONE, 18_000.0, "the record not audited since: the last time was 5 h ago"),
+        (NONE, float("inf"), "the record not audited since: the last time was never"),
+    ],
+)
+def test_metrics_that_are_not_added_up_or_audited_are_a_warning(
+    left: Offenders, since_audit: float | None, told: str | None
+) -> None:
+    found = checkup.judge_metrics(left, 18_000.0, since_audit, bound=10_800)
+    assert found.status is (Status.WARN if told else Status.OK)
+    assert (told or "none is older than 3 h") in found.found
+
+
 def test_an_examination_that_hangs_is_left_behind_with_what_it_found() -> None:
     go_on = threading.Event()
 

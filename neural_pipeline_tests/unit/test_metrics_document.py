@@ -40,5 +40,7 @@ def test_a_view_is_told_with_its_columns_numbers_and_the_rows_behind(monkeypatch
     assert "#### made_up" in told
     assert "| `day` | day | this \\| or that |" in told
     assert [line for line in told if line.startswith("| `success_rate_percent` | percent |")]
-    assert told[-3:] == ["```sh", "neural runs list", "```"]
+    assert told[(at := told.index("The rows behind it:") + 2) : at + 3] == ["```sh", "neural runs list", "```"]
+    assert told[(at := told.index("Those behind `executions_failed`:") + 2)] == "```sql"
+    assert told[at + 1] == BY_NAME["job_statistics"].numbers[1].rows_behind
     assert next(line for line in types_table() if line.startswith("| `job_duration` |")).endswith(" `made_up` |")

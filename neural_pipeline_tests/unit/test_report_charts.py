@@ -1,9 +1,12 @@
 """The charts of a report: made of columns that there are, the same for equal data, and harmless inside a page."""
 
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
@@ -12,7 +15,7 @@ import pytest
 from neural_pipeline.metrics.catalogue import BY_NAME
 from neural_pipeline.metrics.frames import Period
 from neural_pipeline.metrics.report.charts import CHARTS, chart_of
-from neural_pipeline.metrics.report.gathering import Section
+from neural_pipeline.metrics.report.gathering import OF_ALL_DAYS, Section
 from neural_pipeline.metrics.report.telling import HEADLINES
 from neural_pipeline_tests.report_world import CAPTURE, HOSTILE
 
@@ -25,7 +28,7 @@ def days_of(period: Period) -> list[date]:
 
 
 def section(view: str, rows: Sequence[Mapping[str, Any]]) -> Section:
-    return Section(BY_NAME[view], (), rows, "")
+    return Section(BY_NAME[view], (), rows, "", "")
 
 
 def rows_of(view: str, period: Period, *, named: str = "a") -> list[dict[str, Any]]:
@@ -60,7 +63,8 @@ def test_a_chart_is_made_of_columns_that_its_view_has(view: str) -> None:
 
 
 def test_the_numbers_above_all_sections_are_in_the_catalogue() -> None:
-    assert set(HEADLINES) <= {number.name for view in BY_NAME.values() for number in view.numbers}
+    merged = {number.name for numbers in OF_ALL_DAYS.values() for number in numbers}
+    assert set(HEADLINES) <= {number.name for view in BY_NAME.values() for number in view.numbers} | merged
 
 
 @pytest.mark.parametrize("view", CHARTS)
@@ -129,6 +133,34 @@ def test_names_for_which_there_is_no_colour_are_put_together() -> None:
     assert [text for text in texts(chart.svg) if text.startswith(("model", "other"))] == [
         "model a", "model b", "model c", "model d", "others",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("period", [WEEK, QUARTER])
+def test_a_name_that_begins_with_an_underscore_is_in_the_legend(period: Period) -> None:
+    rows = [row for name in ("_one", "other") for row in rows_of("model_use", period, named=name)]
+    chart = chart_of(section("model_use", rows), period)
+    assert chart is not None
+    assert {"_one", "other"} <= set(texts(chart.svg))
+
+
+def test_the_hours_of_a_longer_period_say_that_they_are_those_of_a_month() -> None:
+    rows = rows_of("hourly_series", WEEK)
+    month, longer = Period(date(2026, 2, 6), date(2026, 3, 9)), Period(date(2026, 2, 5), date(2026, 3, 9))
+    charts = [chart_of(section("hourly_series", rows), period) for period in (WEEK, month, longer)]
+    told = [chart.title for chart in charts if chart]
+    assert told == [*["Executions per hour, by outcome"] * 2, "Executions per hour of the last 31 days, by outcome"]
+
+
+def test_settings_of_matplotlib_that_lie_about_change_nothing(tmp_path: Path) -> None:
+    theirs = "text.usetex: True\naxes.prop_cycle: cycler('color', ['r'])\nxtick.labelsize: 40\nlegend.fontsize: 40\n"
+    (tmp_path / "matplotlibrc").write_text(theirs, encoding="utf-8")
+    program = (
+        f"import sys; sys.path[:0] = {[str(Path(__file__).parent), str(Path(__file__).parents[2])]!r};"
+        f" from {Path(__file__).stem} import drawn; sys.stdout.write(drawn('job_statistics'))"
+    )
+    command = [sys.executable, "-c", program]
+    told = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=100)
+    assert told.stdout == drawn("job_statistics")
 
 
 def test_the_funnel_adds_up_the_days_of_a_source() -> None:

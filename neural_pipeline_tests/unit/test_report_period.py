@@ -3,10 +3,13 @@
 from datetime import UTC, date, datetime
 
 import pytest
+from pydantic import ValidationError
 
 from neural_pipeline.cli.refusal import Refusal
-from neural_pipeline.cli.report import MOST_DAYS, period_since
+from neural_pipeline.cli.report import period_since
+from neural_pipeline.metrics.assets import ReportConfig
 from neural_pipeline.metrics.frames import Period
+from neural_pipeline.metrics.report.gathering import MOST_DAYS
 
 EVENING = datetime(2026, 3, 8, 23, 59, tzinfo=UTC)
 TOMORROW = date(2026, 3, 9)
@@ -42,3 +45,9 @@ def test_a_period_without_a_day_is_refused_with_what_day_it_is(text: str) -> Non
 def test_a_period_that_is_too_long_is_refused_with_the_longest_there_is(text: str) -> None:
     with pytest.raises(Refusal, match=f"{MOST_DAYS} at most"):
         period_since(text, now=EVENING)
+
+
+def test_the_asset_and_the_command_take_the_same_longest_period() -> None:
+    assert period_since(f"{MOST_DAYS}d", now=EVENING).days == ReportConfig(days=MOST_DAYS).days
+    with pytest.raises(ValidationError):
+        ReportConfig(days=MOST_DAYS + 1)

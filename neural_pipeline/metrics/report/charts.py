@@ -29,6 +29,8 @@ _MOST_NAMES = 8
 _OUTCOMES = ("completed", "failed", "cancelled")
 _COLOURS_OF_OUTCOMES = (GOOD, BAD, NEUTRAL)
 _LONG_MS = 2000
+_DAYS_OF_HOURS = 31
+"""Days back to which hourly_series reaches."""
 
 
 class Chart(NamedTuple):
@@ -71,7 +73,8 @@ def _executions_per_hour(rows: _Rows, period: Period) -> _Plan | None:
     hours = _hours(row["hour"] for row in within)
     series = [(outcome, _summed(within, key="hour", value=outcome, keys=hours)) for outcome in _OUTCOMES]
     draw = partial(bars_by_place, series=series, colours=_COLOURS_OF_OUTCOMES, places=_names_of_hours(hours))
-    return _Plan("Executions per hour, by outcome", draw)
+    reach = f" of the last {_DAYS_OF_HOURS} days" if period.days > _DAYS_OF_HOURS else ""
+    return _Plan(f"Executions per hour{reach}, by outcome", draw)
 
 
 def _durations(rows: _Rows, period: Period) -> _Plan | None:

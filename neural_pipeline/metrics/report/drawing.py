@@ -73,15 +73,26 @@ Series = Sequence[tuple[str, Sequence[float | None]]]
 def drawn(draw: Callable[[Axes], None], *, name: str, title: str) -> str:
     """Return what `draw` puts into one pair of axes as an SVG element, with `name` in all its ids."""
     matplotlib: Any = import_module("matplotlib")  # takes a second
-    figures: Any = import_module("matplotlib.figure")
     written = StringIO()
-    with matplotlib.rc_context(_LOOKS), warnings.catch_warnings():
+    with warnings.catch_warnings():
         # Names may be in scripts that the font of the measuring has not; the browser has them.
         warnings.filterwarnings("ignore", message="Glyph")
-        figure = figures.Figure(figsize=(WIDTH / 72, HEIGHT / 72), layout="constrained")
-        draw(figure.add_subplot())
-        figure.savefig(written, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+        with matplotlib.rc_context(_defaults(matplotlib) | _LOOKS):
+            _draw_into(written, draw)
     return _for_a_page(written.getvalue(), name=name, title=title)
+
+
+def _defaults(matplotlib: Any) -> dict[str, Any]:
+    """Return matplotlib's own settings: a matplotlibrc of the user's or of the current folder is for other drawings."""
+    warnings.filterwarnings("ignore", category=matplotlib.MatplotlibDeprecationWarning)
+    return {name: value for name, value in matplotlib.rcParamsDefault.items() if not name.startswith("backend")}
+
+
+def _draw_into(written: StringIO, draw: Callable[[Axes], None]) -> None:
+    figures: Any = import_module("matplotlib.figure")
+    figure = figures.Figure(figsize=(WIDTH / 72, HEIGHT / 72), layout="constrained")
+    draw(figure.add_subplot())
+    figure.savefig(written, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
 
 
 def _for_a_page(svg: str, *, name: str, title: str) -> str:
@@ -130,32 +141,37 @@ def bars_by_place(axes: Axes, series: Series, *, colours: Sequence[str], places:
     """
     bottom = [0.0] * len(places)
     xs = range(len(places))
-    for (label, values), colour in zip(series, colours, strict=False):
+    handles: list[Any] = []
+    for (_, values), colour in zip(series, colours, strict=False):
         top = [below + (value or 0) for below, value in zip(bottom, values, strict=True)]
         if len(places) > _MOST_BARS:
-            axes.fill_between(xs, bottom, top, step="mid", color=colour, label=label, linewidth=0)
+            handles.append(axes.fill_between(xs, bottom, top, step="mid", color=colour, linewidth=0))
         else:
-            axes.bar(xs, [value or 0 for value in values], bottom=bottom, width=0.8, color=colour, label=label)
+            handles.append(axes.bar(xs, [value or 0 for value in values], bottom=bottom, width=0.8, color=colour))
         bottom = top
     _finish_upright(axes, places)
+    _put_legend(axes, handles, series)
 
 
 def lines_by_place(axes: Axes, series: Series, *, colours: Sequence[str], places: Sequence[str]) -> None:
     """Draw series as lines over places that follow one another, with gaps where there is nothing to tell."""
     marker = "o" if len(places) <= _MOST_BARS else ""
-    for (label, values), colour in zip(series, colours, strict=False):
+    handles: list[Any] = []
+    for (_, values), colour in zip(series, colours, strict=False):
         heights = [float("nan") if value is None else value for value in values]
-        axes.plot(range(len(places)), heights, color=colour, label=label, linewidth=2, marker=marker, markersize=5)
+        handles += axes.plot(range(len(places)), heights, color=colour, linewidth=2, marker=marker, markersize=5)
     axes.set_xlim(-0.5, len(places) - 0.5)
     _finish_upright(axes, places)
+    _put_legend(axes, handles, series)
 
 
 def bars_by_name(axes: Axes, series: Series, *, colours: Sequence[str], places: Sequence[str]) -> None:
     """Stack series as horizontal bars, one per place, the first on top, each with its sum at its end."""
     left = [0.0] * len(places)
-    for (label, values), colour in zip(series, colours, strict=False):
+    handles: list[Any] = []
+    for (_, values), colour in zip(series, colours, strict=False):
         widths = [value or 0 for value in values]
-        axes.barh(range(len(places)), widths, left=left, height=0.7, color=colour, label=label)
+        handles.append(axes.barh(range(len(places)), widths, left=left, height=0.7, color=colour))
         left = [before + width for before, width in zip(left, widths, strict=True)]
     for place, end in enumerate(left):
         axes.annotate(f"{end:,.0f}", (end, place), xytext=(4, 0), textcoords="offset points", va="center", color=MUTED)
@@ -164,7 +180,7 @@ def bars_by_name(axes: Axes, series: Series, *, colours: Sequence[str], places: 
     axes.set_xlim(0, max(left, default=0) * 1.16 or 1)
     axes.spines["bottom"].set_visible(False)
     axes.set_xticks([])
-    _put_legend(axes)
+    _put_legend(axes, handles, series)
 
 
 def _finish_upright(axes: Axes, places: Sequence[str]) -> None:
@@ -176,11 +192,11 @@ def _finish_upright(axes: Axes, places: Sequence[str]) -> None:
     axes.yaxis.set_major_locator(ticker.MaxNLocator(4, integer=True))
     axes.yaxis.set_major_formatter(ticker.StrMethodFormatter("{x:,.0f}"))
     axes.grid(axis="y")
-    _put_legend(axes)
 
 
-def _put_legend(axes: Axes) -> None:
-    handles, labels = axes.get_legend_handles_labels()
+def _put_legend(axes: Axes, handles: Sequence[Any], series: Series) -> None:
+    """Name each of several series: matplotlib on its own leaves out names that begin with an underscore."""
+    labels = [label for label, _ in series][: len(handles)]
     if len(handles) > 1:
         columns = max(1, _LEGEND_CHARACTERS // (max(map(len, labels)) + 4))
-        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=min(columns, len(labels)))
+        axes.legend(handles, labels, loc="lower left", bbox_to_anchor=(0, 1), ncols=min(columns, len(labels)))

@@ -45,7 +45,16 @@ def _part(part: Part) -> Iterator[str]:
         yield f"- {escaped(told.label)}: **{escaped(told.value)}**{change}. {escaped(told.meaning)}"
     yield from ("", *(_nothing(part) if part.nothing else _table(part.table)), "")
     yield f"Rows behind this ({'command' if part.is_command else 'SQL'}; docs/metrics.md, `{part.view.name}`):"
-    yield from ("", *(f"    {line}" for line in part.rows_behind.splitlines()))
+    yield from _block(part.rows_behind)
+    for told in part.figures:
+        if told.rows_behind:
+            yield from ("", f"Of these, the rows behind `{told.name}`:", *_block(told.rows_behind))
+    if part.table.left_out:
+        yield from ("", "The whole table (SQL):", *_block(part.whole))
+
+
+def _block(code: str) -> Iterator[str]:
+    yield from ("", *(f"    {line}" for line in code.splitlines()))
 
 
 def _nothing(part: Part) -> Iterator[str]:

@@ -15,13 +15,16 @@ NOTHING_NOW = "There is nothing at present."
 
 
 class Told(NamedTuple):
-    """A number: what it is called and means, its value, how it changed, and the view it is of."""
+    """A number: its name, what it is called and means, its value, how it changed, the rows it alone has behind it."""
+
+    name: str
 
     label: str
     meaning: str
     value: str
     change: str
-    view: str
+    rows_behind: str | None
+    is_command: bool
 
 
 class Cell(NamedTuple):
@@ -48,6 +51,7 @@ class Part(NamedTuple):
     nothing: str
     rows_behind: str
     is_command: bool
+    whole: str
 
 
 def parts_of(contents: Contents, area: Area) -> list[Part]:
@@ -58,21 +62,26 @@ def parts_of(contents: Contents, area: Area) -> list[Part]:
 def _part(section: Section) -> Part:
     view = section.view
     nothing = NOTHING_ENDED if view.by_day else NOTHING_NOW
-    is_command = section.rows_behind.startswith("neural ")
     return Part(
         view,
         tuple(_figure(view, one) for one in section.figures),
         _table(section),
         "" if section.rows else nothing,
         section.rows_behind,
-        is_command,
+        _is_command(section.rows_behind),
+        section.whole,
     )
+
+
+def _is_command(rows_behind: str | None) -> bool:
+    return (rows_behind or "").startswith("neural ")
 
 
 def _figure(view: View, figure: Figure) -> Told:
     number = figure.number
     changed = change(figure.value, figure.before, number.unit) if view.by_day else ""
-    return Told(_called(number), number.meaning, told(figure.value, number.unit), changed, view.name)
+    value, behind = told(figure.value, number.unit), figure.rows_behind
+    return Told(number.name, _called(number), number.meaning, value, changed, behind, _is_command(behind))
 
 
 def _called(number: Number) -> str:
@@ -104,14 +113,14 @@ HEADLINES: Mapping[str, str] = {
     "observations_captured": "Observations captured",
     "actor_resolution_rate_percent": "Actors resolved",
     "cluster_join_rate_percent": "Joined a cluster",
-    "capture_run_p95_ms": "Capture run time, p95",
-    "capture_queue_p95_ms": "Capture queue wait, p95",
+    "capture_run_p95_of_period_ms": "Capture run time, p95 (all days)",
+    "capture_queue_p95_of_period_ms": "Capture queue wait, p95 (all days)",
     "inbox_oldest_due_seconds": "Oldest due now",
     "accounting_unexplained": "Unexplained by the last audit",
     "model_tokens": "Model tokens",
     "classification_fallback_rate_percent": "Classified by rules instead",
 }
-"""The numbers above all sections, by their names in the catalogue."""
+"""The numbers above all sections, by their names in the catalogue, or those that only the report has."""
 
 
 def headlines(contents: Contents) -> list[Told]:

@@ -117,9 +117,10 @@ def period_told(period: Period) -> str:
     return f"{period.since}" if period.days == 1 else f"{period.since} to {last}"
 
 
-def about(period: Period, before: Period, *, now: datetime) -> str:
+def about(period: Period, before: Period | None, *, now: datetime) -> str:
     """Say how long the period is, what it is compared with, and when all was read."""
     days = "1 day" if period.days == 1 else f"{period.days} whole days"
     partly = " The last one is not over yet." if now.astimezone(UTC).date() < period.until else ""
     read = f"{now.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
-    return f"{days} (UTC).{partly} Compared with {period_told(before)}. Read at {read}."
+    compared = f"Compared with {period_told(before)}" if before else "As many days before are not kept to compare with"
+    return f"{days} (UTC).{partly} {compared}. Read at {read}."
