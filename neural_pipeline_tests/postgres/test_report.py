@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, create_engine, text
 
 from neural_pipeline.metrics.catalogue import VIEWS
 from neural_pipeline.metrics.frames import numbers_of
@@ -127,6 +127,14 @@ def test_a_report_adds_up_no_more_metrics_than_it_has_time_for(
     with weeks.begin() as connection:
         assert connection.execute(text("select sum(metrics) from metric_days")).scalar_one() == 15
     assert figure(written.contents, "executions_ended").value == 7 * 8
+
+
+def test_a_report_is_written_though_nothing_can_be_added_up(weeks: Engine, settings: Settings) -> None:
+    hasty = create_engine(weeks.url, connect_args={"options": "-c lock_timeout=100"})
+    with weeks.begin() as connection:
+        connection.execute(text("select from rollup_progress for update"))
+        assert Page(write(hasty, settings).html).articles
+    hasty.dispose()
 
 
 @pytest.mark.parametrize(("keep_days", "is_kept"), [(13, True), (12, False)])

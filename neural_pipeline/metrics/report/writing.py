@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
 
 from neural_pipeline.metrics.frames import Period
 from neural_pipeline.metrics.report.gathering import Contents, gather
@@ -37,7 +38,9 @@ class Written:
 
 def write_report(engine: Engine, settings: Settings, period: Period, *, now: datetime | None = None) -> Written:
     """Write the report of a period as HTML and Markdown; each takes the place of an earlier one in one step."""
-    refresh(engine, patience=_PATIENCE, slices=_SLICES)
+    # The views are exact without it: one that somebody holds up must not cost the report.
+    with suppress(DBAPIError):
+        refresh(engine, patience=_PATIENCE, slices=_SLICES)
     moment, keep_days = now or datetime.now(UTC), settings.keep_metric_days
     contents = gather(engine, period, now=moment, keep_days=keep_days)
     home = resolve_database(settings).home
