@@ -104,6 +104,12 @@ def test_nothing_set_gives_the_documented_defaults(tmp_path: Path) -> None:
         "classify_concurrency": 10,
         "extraction_concurrency": 5,
         "summary_concurrency": 3,
+        "check_days": 1,
+        "check_min_executions": 20,
+        "failure_rate_warn_percent": 5.0,
+        "failure_rate_error_percent": 25.0,
+        "resolution_rate_warn_percent": 50.0,
+        "metrics_fresh_hours": 3.0,
         "vector_tail": 5000,
     }
 
@@ -230,3 +236,9 @@ def test_a_url_is_shown_without_user_and_password(url: str, shown: str) -> None:
 
 def test_every_setting_says_what_it_means() -> None:
     assert [name for name, _, _, meaning in Settings.load().describe() if len(meaning) < 10] == []
+
+
+def test_a_check_that_turned_red_before_it_warns_is_refused(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("NEURAL_FAILURE_RATE_WARN_PERCENT", "30")
+    with pytest.raises(SettingsInvalid, match="NEURAL_FAILURE_RATE_ERROR_PERCENT is less than"):
+        Settings.load()
