@@ -4,17 +4,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
-from alembic import command
-from alembic.config import Config
-from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy import Connection, Engine, text
 
-from neural_pipeline.postgres.databases import create_database, drop_database
-from neural_pipeline.postgres.server import server_url
 from neural_pipeline.store.cancellation import cancel_event
-from neural_pipeline.store.migrate import MIGRATIONS, upgrade
+from neural_pipeline.store.migrate import upgrade
 from neural_pipeline.store.summaries import unexplained
 from neural_pipeline_tests.building import event_of, run_of, waiting, workspaces
 from neural_pipeline_tests.debouncing import (
@@ -26,6 +21,7 @@ from neural_pipeline_tests.debouncing import (
     seconds_until,
     waiting_about,
 )
+from neural_pipeline_tests.former_schema import database_at
 from neural_pipeline_tests.replaying import replay_event
 
 LONG = "\u00e9" * 400
@@ -41,20 +37,11 @@ class Folded:
 
 @pytest.fixture(scope="module")
 def folded(server: Path) -> Iterator[Folded]:
-    admin, name = server_url(server, "postgres"), f"folded_{uuid4().hex}"
-    create_database(admin, name)
-    engine = create_engine(server_url(server, name))
-    with engine.begin() as connection:
-        config = Config()
-        config.set_main_option("script_location", MIGRATIONS)
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0002")
-    with engine.begin() as connection:
-        ids = before(connection)
-    assert upgrade(engine) is True
-    yield Folded(engine, ids)
-    engine.dispose()
-    drop_database(admin, name)
+    with database_at(server, "0002") as engine:
+        with engine.begin() as connection:
+            ids = before(connection)
+        assert upgrade(engine) is True
+        yield Folded(engine, ids)
 
 
 @pytest.fixture

@@ -4,22 +4,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pytest
-from alembic import command
-from alembic.config import Config
-from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy import Connection, Engine, text
 
-from neural_pipeline.postgres.databases import create_database, drop_database
-from neural_pipeline.postgres.server import server_url
 from neural_pipeline.store import rollups
 from neural_pipeline.store.cancellation import cancel_event
-from neural_pipeline.store.migrate import MIGRATIONS, upgrade
+from neural_pipeline.store.migrate import upgrade
 from neural_pipeline.store.retention_records import remove_metrics
 from neural_pipeline.workflows.retention.pruning import STEPS
 from neural_pipeline_tests.building import column, run_of, waiting, workspaces
 from neural_pipeline_tests.debouncing import news
+from neural_pipeline_tests.former_schema import database_at
 from neural_pipeline_tests.measuring import complaints
 from neural_pipeline_tests.replaying import PAYLOADS, appended
 from neural_pipeline_tests.retention_world import age, pages, settled, today
@@ -49,22 +45,13 @@ class Migrated:
 
 @pytest.fixture(scope="module")
 def migrated(server: Path) -> Iterator[Migrated]:
-    admin, name = server_url(server, "postgres"), f"migrated_{uuid4().hex}"
-    create_database(admin, name)
-    engine = create_engine(server_url(server, name))
-    with engine.begin() as connection:
-        config = Config()
-        config.set_main_option("script_location", MIGRATIONS)
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0003")
-    ids = happen(engine)
-    with engine.begin() as connection:
-        connection.execute(text(BEFORE))
-        before = metrics(connection)
-    assert upgrade(engine) is True
-    yield Migrated(engine, ids, before)
-    engine.dispose()
-    drop_database(admin, name)
+    with database_at(server, "0003") as engine:
+        ids = happen(engine)
+        with engine.begin() as connection:
+            connection.execute(text(BEFORE))
+            before = metrics(connection)
+        assert upgrade(engine) is True
+        yield Migrated(engine, ids, before)
 
 
 @pytest.fixture
