@@ -1,5 +1,7 @@
 """Settings of the child workflows, of search, metrics and models, as groups that `settings.Settings` is made of."""
 
+from typing import Literal
+
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings
 
@@ -47,6 +49,17 @@ class ChildSettings(BaseSettings):
     )
     extraction_max_entities: int = Field(
         default=15, ge=1, le=100, description="Most entities a model may add to one observation."
+    )
+
+
+class LaunchSettings(BaseSettings):
+    """How runs come about under `neural up`: who starts their processes, and whether sensors are waited for."""
+
+    run_launcher: Literal["warm", "stock"] = Field(
+        default="warm", description="warm: runs are forked from a process with all imports; stock: Dagster's default."
+    )
+    dispatcher: bool = Field(
+        default=True, description="Act on new events and ended runs at once, not with the next turn of the sensors."
     )
 
 

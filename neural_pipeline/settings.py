@@ -9,7 +9,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic.fields import FieldInfo
 from pydantic_settings import NoDecode, SettingsConfigDict
 
-from neural_pipeline.setting_groups import ChildSettings, MetricSettings, ModelSettings, SearchSettings
+from neural_pipeline.setting_groups import ChildSettings, LaunchSettings, MetricSettings, ModelSettings, SearchSettings
 
 _PREFIX = "NEURAL_"
 _MEGABYTE = 1024 * 1024
@@ -32,7 +32,7 @@ def _default_home() -> Path:
     return (own if (own / "pyproject.toml").exists() else checkout_root(Path.cwd())) / ".neural"
 
 
-class Settings(ChildSettings, MetricSettings, ModelSettings, SearchSettings):
+class Settings(ChildSettings, LaunchSettings, MetricSettings, ModelSettings, SearchSettings):
     """The settings of one process; an empty variable counts as not set."""
 
     model_config = SettingsConfigDict(

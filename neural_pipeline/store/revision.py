@@ -4,7 +4,7 @@ from sqlalchemy import Connection
 
 from neural_pipeline.store.sql import scalar
 
-SCHEMA_REVISION = "0004"
+SCHEMA_REVISION = "0005"
 """The revision this program is written for."""
 
 VERSION_TABLE = "neural_alembic_version"
