@@ -6,8 +6,10 @@ REPO ?=
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
+EXTRA ?=
+BENCH := $(if $(EXTRA),$(VENV)/bench,$(VENV))
 
-.PHONY: demo up test faults guards lint check format lock clean help
+.PHONY: demo up test faults guards bench lint check format lock clean help
 
 help:
 	@echo "make demo    run the whole pipeline on sample data and git history (REPO=folder for another repository)"
@@ -15,6 +17,8 @@ help:
 	@echo "make test    all tests            make lint    format, lint, types, import rules, Dagster definitions"
 	@echo "make faults  kill, cut off and revoke things for an hour; the table goes to docs/reliability.md (FAULTS=names for some)"
 	@echo "make guards  take away each guard of the record and see its tests go red"
+	@echo "make bench   events per second and latency beside the same work without Dagster (EXTRA=1: and in other queues,"
+	@echo "             in an environment of their own; BENCH_ARGS=\"--short\", \"--events 1000\", \"--help\")"
 	@echo "make clean   remove the environment and all data of this checkout (stops the embedded server)"
 
 demo: $(READY)
@@ -34,6 +38,9 @@ faults: $(READY)
 guards: $(READY)
 	@$(BIN)/python -m neural_pipeline_tests.guards
 
+bench: $(BENCH)/ready
+	@$(BENCH)/bin/python -m neural_pipeline_tests.benchmarks.fast $(BENCH_ARGS)
+
 lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -46,13 +53,19 @@ format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# One lock for all platforms and Python versions. It names no index: yours is used.
+# One lock for all platforms and Python versions. It names no index: yours is used. The one with the queues of
+# `make bench` differs in these alone.
+COMPILE := pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+  --no-annotate pyproject.toml --group dev
 lock: $(READY)
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	  --no-header --no-annotate pyproject.toml --group dev --output-file requirements/all.lock
+	$(BIN)/uv $(COMPILE) --output-file requirements/all.lock
+	$(BIN)/uv $(COMPILE) --extra bench --constraint requirements/all.lock --output-file requirements/bench.lock
 
 $(READY): requirements/uv.lock requirements/all.lock pyproject.toml bin/bootstrap
 	@sh bin/bootstrap "$(VENV)" "$(PYTHON)"
+
+$(VENV)/bench/ready: requirements/uv.lock requirements/bench.lock pyproject.toml bin/bootstrap
+	@sh bin/bootstrap "$(VENV)/bench" "$(PYTHON)" requirements/bench.lock
 
 clean:
 	@if [ -x $(BIN)/neural ]; then $(BIN)/neural db remove --yes || true; fi

@@ -50,17 +50,21 @@ def daemon_place(url: URL) -> Generator[Connection]:
 
 @contextmanager
 def kept_running(
-    command: Sequence[str], *, environment: Mapping[str, str], folder: Path, log: Path
+    command: Sequence[str], *, environment: Mapping[str, str], folder: Path, log: Path, again: str | None = None
 ) -> Generator[subprocess.Popen[bytes]]:
-    """Run a command below a keeper for the length of the block, its output in a file."""
+    """Run a command below a keeper for the length of the block, its output in a file.
+
+    With `again`, the name people know it by, it is started again when it ends; the keeper's output tells so.
+    """
     log.parent.mkdir(parents=True, exist_ok=True)
-    keeper = [sys.executable, "-m", "neural_pipeline.cli.keeper", str(_PATIENCE), *command]
+    options = ["--again", again] if again else []
+    keeper = [sys.executable, "-m", "neural_pipeline.cli.keeper", str(_PATIENCE), *options, *command]
     with log.open("ab") as output:
         process = subprocess.Popen(
             keeper,
             stdin=subprocess.PIPE,
-            stdout=output,
-            stderr=subprocess.STDOUT,
+            stdout=subprocess.PIPE if again else output,
+            stderr=output,
             env={**os.environ, **environment},
             cwd=folder,
             start_new_session=True,

@@ -12,9 +12,9 @@ from typing import Annotated
 
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
-from neural_pipeline.cli import showcase
+from neural_pipeline.cli import companions, showcase
 from neural_pipeline.cli.daemon import daemon_command, kept_running, let_runs_finish
 from neural_pipeline.cli.documents import Delivery, Kind
 from neural_pipeline.cli.environment import deployment_file, process_environment
@@ -25,6 +25,7 @@ from neural_pipeline.cli.refusal import Refusal
 from neural_pipeline.cli.tally import Tally
 from neural_pipeline.cli.up import only_daemon, own_server
 from neural_pipeline.cli.workspaces import new_settings
+from neural_pipeline.postgres.target import Target
 from neural_pipeline.settings import Settings
 from neural_pipeline.sources.errors import HistoryUnavailable
 from neural_pipeline.sources.git_history import read_history
@@ -63,15 +64,23 @@ def demo(
         _load_history(engine, settings, repo)
         _load_sample(engine, settings)
         _load_into_broken_workspace(engine, settings)
-        log = target.home / "logs" / "dagster.log"
-        command = daemon_command(deployment_file("workspace.yaml"))
-        environment = process_environment(target) | _in_haste()
-        with kept_running(command, environment=environment, folder=target.home, log=log) as process:
-            say(f"Dagster's daemon works on them; its log is {log}")
-            _wait_for_all(engine, process, log)
-            let_runs_finish(place, seconds=settings.drain_seconds, is_impatient=lambda: False)
+        _work_off(engine, settings, target, place)
     showcase.show(engine, WORKSPACE)
     showcase.show_where_to_look(settings)
+
+
+def _work_off(engine: Engine, settings: Settings, target: Target, place: Connection) -> None:
+    log = target.home / "logs" / "dagster.log"
+    command = daemon_command(deployment_file("workspace.yaml"))
+    environment = process_environment(target) | _in_haste()
+    with (
+        companions.run_server(settings, target, environment),
+        kept_running(command, environment=environment, folder=target.home, log=log) as process,
+    ):
+        say(f"Dagster's daemon works on them; its log is {log}")
+        with companions.dispatcher(settings, target, environment):
+            _wait_for_all(engine, process, log)
+        let_runs_finish(place, seconds=settings.drain_seconds, is_impatient=lambda: False)
 
 
 def _make_workspaces(engine: Engine, settings: Settings) -> None:

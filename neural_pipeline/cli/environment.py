@@ -47,7 +47,8 @@ def process_environment(target: Target) -> dict[str, str]:
         "NEURAL_HOME": str(target.home),
         "DAGSTER_DISABLE_TELEMETRY": "1",
         "PYTHONUNBUFFERED": "1",
-        # gRPC would stop its threads for every process that a code server starts; nothing here forks without exec.
+        # gRPC would stop its threads for every process that a code server starts. Only the run server forks without
+        # exec, and it has neither threads nor channels.
         "GRPC_ENABLE_FORK_SUPPORT": "0",
     }
 

@@ -1,6 +1,7 @@
 """`neural ingest`: deliveries judged and admitted in chunks, each chunk one transaction. Reading is `reading`."""
 
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -142,16 +143,29 @@ class Desk:
 
 
 def take_in(engine: Engine, intake: Intake, desk: Desk, *, tally: Tally, quiet: bool) -> None:
-    """Admit all deliveries of an intake in chunks and count what became of them."""
+    """Admit all deliveries of an intake in chunks and count what became of them.
+
+    While the database takes one chunk in, the next one is read and judged.
+    """
     channel = Channel(intake.channel, Trigger.MANUAL, login_name())
-    with intake_progress(intake.size, quiet=quiet) as advance:
-        for chunk in chunks(intake.deliveries):
-            receipts = [desk.receipt(delivery, tally.total + place) for place, delivery in enumerate(chunk, start=1)]
+    given, on_its_way = 0, list[Future[None]]()
+    with intake_progress(intake.size, quiet=quiet) as advance, ThreadPoolExecutor(max_workers=1) as clerk:
+
+        def hand_over(chunk: list[Delivery], receipts: list[Receipt]) -> None:
             with engine.begin() as connection:
                 admissions = admit(connection, receipts, channel=channel)
             for delivery, admission in zip(chunk, admissions, strict=True):
                 tally.add(admission, delivery.place)
             advance(len(chunk), sum(len(delivery.body) for delivery in chunk))
+
+        for chunk in chunks(intake.deliveries):
+            receipts = [desk.receipt(delivery, number) for number, delivery in enumerate(chunk, start=given + 1)]
+            given += len(chunk)
+            while on_its_way:
+                on_its_way.pop().result()
+            on_its_way.append(clerk.submit(hand_over, chunk, receipts))
+        while on_its_way:
+            on_its_way.pop().result()
 
 
 def chunks(deliveries: Iterator[Delivery]) -> Iterator[list[Delivery]]:

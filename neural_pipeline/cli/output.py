@@ -8,12 +8,14 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import IntEnum
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
 
 _JOINERS = "\u200c\u200d"
 _BREAKS = re.compile(r"[\r\n\t\v\f\u0085\u2028\u2029]+")
@@ -57,18 +59,22 @@ def lines_of(text: str) -> list[str]:
     return [visible(line) for line in text.split("\n")]
 
 
-def console(*, file: IO[str] | None = None) -> Console:
+def console(*, file: IO[str] | None = None) -> "Console":
     """Return a console that takes no markup; output into a pipe is wide, as nobody can widen it."""
+    from rich.console import Console  # commands that draw nothing do not wait for it
+
     target = file or sys.stdout
     width = None if target.isatty() or os.environ.get("COLUMNS") else _PIPE_WIDTH
     return Console(file=target, markup=False, emoji=False, highlight=False, width=width)
 
 
-def table(headings: Sequence[str], *, sharing: Mapping[str, int] | None = None, fold: bool = False) -> Table:
+def table(headings: Sequence[str], *, sharing: Mapping[str, int] | None = None, fold: bool = False) -> "Table":
     """Return a table whose columns are as wide as their text, but for those that share what width is left.
 
     Text that is too long is cut, with `fold` it goes on in the next line.
     """
+    from rich.table import Table
+
     shares = sharing or {}
     made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0), expand=bool(shares))
     for heading in headings:
@@ -77,8 +83,10 @@ def table(headings: Sequence[str], *, sharing: Mapping[str, int] | None = None, 
     return made
 
 
-def cell(value: object, *, style: str = "") -> Text:
+def cell(value: object, *, style: str = "") -> "Text":
     """Return a value as the text of a table cell."""
+    from rich.text import Text
+
     return Text("" if value is None else flat(moment(value) if isinstance(value, datetime) else str(value)), style)
 
 

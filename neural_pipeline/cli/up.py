@@ -17,6 +17,7 @@ import typer
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
+from neural_pipeline.cli import companions
 from neural_pipeline.cli.daemon import (
     DaemonRunsAlready,
     daemon_place,
@@ -89,9 +90,14 @@ def up(
     with _counted_interruptions() as interruptions, own_server(settings) as target, only_daemon(target) as place:
         log = target.home / "logs" / "dagster.log"
         command = development_command(deployment_file("workspace.yaml"), host=host, port=number)
-        with kept_running(command, environment=process_environment(target), folder=target.home, log=log) as process:
+        environment = process_environment(target)
+        with (
+            companions.run_server(settings, target, environment),
+            kept_running(command, environment=environment, folder=target.home, log=log) as process,
+        ):
             say(f"starting Dagster; its log is {log}")
-            _serve(process, address_of(host, number), log, interruptions, place=place)
+            with companions.dispatcher(settings, target, environment):
+                _serve(process, address_of(host, number), log, interruptions, place=place)
             _drain(place, settings.drain_seconds, interruptions, target=target)
     say("stopped")
 

@@ -8,7 +8,6 @@ from sqlalchemy.exc import IntegrityError
 from neural_pipeline.cli.database import ready_engine
 from neural_pipeline.cli.output import ExitCode, cell, console, print_json, say, table
 from neural_pipeline.cli.refusal import Refusal
-from neural_pipeline.contracts.integrations import EmbeddingSettings, WorkspaceSettings
 from neural_pipeline.settings import Settings
 from neural_pipeline.store.workspaces import create_workspace, workspaces
 
@@ -18,6 +17,9 @@ _WIDTH = 191
 
 def new_settings(workspace_id: str, *, organisation: str, dimension: int) -> dict[str, Any]:
     """Return the settings of a new workspace, version 1, with the offline embedder of a dimension."""
+    # Only now: `neural ingest` takes from here what a name may be, and needs no models of settings.
+    from neural_pipeline.contracts.integrations import EmbeddingSettings, WorkspaceSettings
+
     embedding = EmbeddingSettings(
         namespace_name=f"{organisation}:{workspace_id}",
         embedding_dim=dimension,

@@ -3,18 +3,17 @@
 Shared by the patterns of the capture and by what models find; how keys of a category are spelt, each of them says.
 """
 
-import re
-
 MAX_KEY = 500
 """The width of the key column; nothing worth naming is longer."""
 
 _EVIDENCE_MARGIN = 50
-_NO_KEY = re.compile(r"HTTP|HTTPS|GET|POST|PUT|DELETE|API|URL|ID|DB|SQL|\d+", re.ASCII)
+_NO_KEYS = frozenset(["HTTP", "HTTPS", "GET", "POST", "PUT", "DELETE", "API", "URL", "ID", "DB", "SQL"])
 
 
 def is_key(key: str) -> bool:
     """Tell whether a key names something: neither short nor endless, no bare number, no word that stands for many."""
-    return len(key.strip()) >= 2 and len(key) <= MAX_KEY and not _NO_KEY.fullmatch(key)
+    is_number = key.isascii() and key.isdigit()
+    return len(key.strip()) >= 2 and len(key) <= MAX_KEY and key not in _NO_KEYS and not is_number
 
 
 def folded(key: str) -> str:

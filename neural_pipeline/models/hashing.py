@@ -4,10 +4,9 @@ Weinberger et al., Feature Hashing for Large Scale Multitask Learning, ICML 2009
 """
 
 import re
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import chain
 from zlib import crc32
 
 import numpy as np
@@ -30,23 +29,42 @@ _SLICE = 128
 """Texts hashed at once: enough to spread numpy's fixed costs, few enough to bound memory."""
 
 _WORD_LENGTH = 64
+_MOST_KNOWN = 32_768
+
+_Rows = NDArray[np.uint64]
+"""The place of its text for each of many words or features."""
 
 
 def _token_hash(token: str) -> int:
     return crc32(token.encode(errors="surrogatepass"))
 
 
-def _piece_hashes(piece: str) -> tuple[int, ...]:
+def _piece_hashes(piece: str) -> bytes:
+    """Return the hashes of the words in a piece, as the bytes of an array: joined, those of a text need no loop."""
     words = (token.lower() for token in _TOKEN.findall(piece))
-    return tuple(_token_hash(word) for word in words if not _says_nothing(word))
+    return array("I", [_token_hash(word) for word in words if not _says_nothing(word)]).tobytes()
 
 
 def _says_nothing(word: str) -> bool:
     return word in _STOP_WORDS or (len(word) == 1 and "a" <= word <= "z")
 
 
-_remembered_hashes = lru_cache(maxsize=32_768)(_piece_hashes)
-"""Texts repeat their words; pieces longer than a word are not kept, which bounds the memory."""
+class _KnownHashes(dict[str, bytes]):
+    """The hashes of pieces, kept because texts repeat their words.
+
+    Pieces longer than a word are not kept, and when there are too many all are forgotten, which bounds the memory.
+    """
+
+    def __missing__(self, piece: str) -> bytes:
+        hashes = _piece_hashes(piece)
+        if len(piece) <= _WORD_LENGTH:
+            if len(self) >= _MOST_KNOWN:
+                self.clear()
+            self[piece] = hashes
+        return hashes
+
+
+_known_hashes = _KnownHashes()
 
 
 def _mix(hashes: NDArray[np.uint32]) -> NDArray[np.uint32]:
@@ -56,20 +74,24 @@ def _mix(hashes: NDArray[np.uint32]) -> NDArray[np.uint32]:
     return mixed ^ (mixed >> np.uint32(16))
 
 
-def _words(text: str) -> NDArray[np.uint32]:
-    hashes = ((_remembered_hashes if len(piece) <= _WORD_LENGTH else _piece_hashes)(piece) for piece in text.split())
-    return np.fromiter(chain.from_iterable(hashes), dtype=np.uint32)
+def _words(texts: Sequence[str]) -> tuple[_Rows, NDArray[np.uint32]]:
+    """Return the hashes of all words in the order of the texts, and the row of each."""
+    hashes = [b"".join(map(_known_hashes.__getitem__, text.split())) for text in texts]
+    words = np.frombuffer(b"".join(hashes), dtype=np.uint32)
+    return np.repeat(np.arange(len(texts), dtype=np.uint64), [len(row) // words.itemsize for row in hashes]), words
 
 
-def _pairs(words: NDArray[np.uint32]) -> NDArray[np.uint32]:
-    return words[:-1] * np.uint32(0x9E3779B1) + words[1:]
+def _pairs(row_of: _Rows, words: NDArray[np.uint32]) -> tuple[_Rows, NDArray[np.uint32]]:
+    """Return the hashes of each two words that follow each other in a row, and the row of each pair."""
+    is_pair = row_of[:-1] == row_of[1:]
+    return row_of[:-1][is_pair], (words[:-1] * np.uint32(0x9E3779B1) + words[1:])[is_pair]
 
 
-def _counted(rows: Sequence[NDArray[np.uint32]]) -> tuple[NDArray[np.intp], NDArray[np.uint32], NDArray[np.float64]]:
+def _counted(
+    row_of: _Rows, features: NDArray[np.uint32]
+) -> tuple[NDArray[np.intp], NDArray[np.uint32], NDArray[np.float64]]:
     """Return row, feature and square root of the count of each distinct feature of each row."""
-    lengths = np.fromiter(map(len, rows), dtype=np.uint64, count=len(rows))
-    row_of = np.repeat(np.arange(len(rows), dtype=np.uint64), lengths.astype(np.intp))
-    keys, counts = np.unique((row_of << np.uint64(32)) | np.concatenate(rows), return_counts=True)
+    keys, counts = np.unique((row_of << np.uint64(32)) | features, return_counts=True)
     return (keys >> np.uint64(32)).astype(np.intp), keys.astype(np.uint32), np.sqrt(counts)
 
 
@@ -98,22 +120,23 @@ class HashingEmbedder:
         return np.concatenate([np.empty((0, self.dimension), np.float32), *map(self._embed_slice, slices)])
 
     def _embed_slice(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        words = [_words(text) for text in texts]
-        sums = self._sums(words) + _PAIR_WEIGHT * self._sums([_pairs(row) for row in words])
+        row_of, words = _words(texts)
+        pairs = _pairs(row_of, words)
+        sums = self._sums(row_of, words, count=len(texts)) + _PAIR_WEIGHT * self._sums(*pairs, count=len(texts))
         norms = np.sqrt((sums * sums).sum(axis=1, keepdims=True))
         for row, vector in self._stand_ins(texts, norms):
             sums[row], norms[row] = vector, 1.0
         return (sums / norms).astype(np.float32)
 
-    def _sums(self, rows: Sequence[NDArray[np.uint32]]) -> NDArray[np.float64]:
-        row, feature, weight = _counted(rows)
+    def _sums(self, row_of: _Rows, features: NDArray[np.uint32], *, count: int) -> NDArray[np.float64]:
+        row, feature, weight = _counted(row_of, features)
         mixed = _mix(feature)
         sign = np.where(mixed & np.uint32(1), 1.0, -1.0)
         cell = row * self.dimension + ((mixed >> np.uint32(1)) % np.uint32(self.dimension)).astype(np.intp)
-        flat = np.bincount(cell, weights=sign * weight, minlength=len(rows) * self.dimension)
-        return flat.astype(np.float64, copy=False).reshape(len(rows), self.dimension)
+        flat = np.bincount(cell, weights=sign * weight, minlength=count * self.dimension)
+        return flat.astype(np.float64, copy=False).reshape(count, self.dimension)
 
     def _stand_ins(self, texts: Sequence[str], norms: NDArray[np.float64]) -> Iterator[tuple[int, NDArray[np.float64]]]:
         for row in np.flatnonzero(norms == 0.0).tolist():
             whole = np.array([_token_hash(texts[row])], dtype=np.uint32)
-            yield row, self._sums([whole])[0]
+            yield row, self._sums(np.zeros(1, dtype=np.uint64), whole, count=1)[0]

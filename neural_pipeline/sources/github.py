@@ -4,6 +4,7 @@ Which actions are taken in is not decided here. The actor is whoever acted (the 
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from itertools import chain
 from typing import NamedTuple
 
@@ -58,8 +59,13 @@ def _sender(payload: Payload, email: str | None = None) -> Actor | None:
     sender = payload.optional_at("sender")
     if sender is None:
         return None
-    identity = str(sender.whole("id"))
-    return Actor(id=identity, name=sender.text("login"), email=email, avatar_url=sender.url("avatar_url"))
+    return _actor(str(sender.whole("id")), sender.text("login"), email=email, avatar_url=sender.url("avatar_url"))
+
+
+@lru_cache(maxsize=4096)
+def _actor(identity: str, name: str, *, email: str | None, avatar_url: str | None) -> Actor:
+    """A webhook stream names few people, many times: make each of them once."""
+    return Actor(id=identity, name=name, email=email, avatar_url=avatar_url)
 
 
 def _author(user: Payload | None) -> dict[str, JsonValue]:

@@ -80,12 +80,15 @@ class Payload:
 
     def _find(self, keys: tuple[str, ...]) -> JsonValue:
         value = self._value
+        if len(keys) == 1 and isinstance(value, dict):
+            return value.get(keys[0])
         for depth, key in enumerate(keys):
-            if value is None and depth:
+            if isinstance(value, dict):
+                value = value.get(key)
+            elif value is None and depth:
                 return None
-            if not isinstance(value, dict):
+            else:
                 raise self.invalid(keys[:depth], f"is not an object but {_kind(value)}")
-            value = value.get(key)
         return value
 
     def _missing(self, keys: tuple[str, ...]) -> InvalidPayload:
@@ -140,16 +143,17 @@ class Payload:
 
     def optional_prose(self, *keys: str) -> str:
         """Return text written by people, cut to twice the longest body; empty when missing or null."""
-        value = self._string(keys) or ""
-        if len(value) > MAX_PROSE:
-            value = value.strip(BLANKS)[:MAX_PROSE]
-        return self._repaired(keys, value)
+        return self._prose(keys, self._string(keys) or "")
+
+    def _prose(self, keys: tuple[str, ...], text: str) -> str:
+        return self._repaired(keys, text if len(text) <= MAX_PROSE else text.strip(BLANKS)[:MAX_PROSE])
 
     def prose(self, *keys: str) -> str:
         """Return text written by people that must be there; it may be empty."""
-        if self._string(keys) is None:
+        text = self._string(keys)
+        if text is None:
             raise self._missing(keys)
-        return self.optional_prose(*keys)
+        return self._prose(keys, text)
 
     def optional_whole(self, *keys: str) -> int | None:
         """Return a whole number of at most 64 bits, None when missing or null."""
@@ -202,7 +206,8 @@ class Payload:
         return (entry.text() for entry in self.items(*keys))
 
     def _short(self, keys: tuple[str, ...]) -> str | None:
-        return self.optional_text(*keys) if len(self._string(keys) or "") <= MAX_NAME else None
+        text = self._string(keys)
+        return self._repaired(keys, text) if text and len(text) <= MAX_NAME else None
 
     def url(self, *keys: str) -> str | None:
         """Return a web address, None when it is missing or not a valid one."""

@@ -3,9 +3,12 @@
 No markup is escaped here: text stays as written, and every surface escapes for itself.
 """
 
+import re
+from functools import lru_cache
 from urllib.parse import quote
 
-from pydantic import AnyUrl, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import Url
 
 from neural_pipeline.contracts.events import MAX_BODY, MAX_TITLE, Email
 
@@ -18,9 +21,10 @@ _BLANKS = " \t\n\v\f\r\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u20
 BLANKS = _BLANKS + "\u2028\u2029\u202f\u205f\u3000\ufeff"
 """What JavaScript's trim removes, so that lengths agree with the reference."""
 
-_URL: TypeAdapter[AnyUrl] = TypeAdapter(AnyUrl)
 _EMAIL: TypeAdapter[str] = TypeAdapter(Email)
 _UNSAFE_IN_URL = frozenset(' <>"\\^`{|}')
+_SAFE_IN_PATH = "/!$&'()*+,:;=@[]~"
+_NOTHING_TO_QUOTE = re.compile(r"[A-Za-z0-9_.\-/!$&'()*+,:;=@\[\]~]*")
 
 
 def _cut(text: str, most: int) -> str:
@@ -54,6 +58,8 @@ def _is_surrogate(character: str) -> bool:
 
 def repair(text: str) -> tuple[str, int]:
     """Replace NUL and lone surrogates, which Postgres cannot keep; return the text and how many were replaced."""
+    if text.isascii() and "\0" not in text:
+        return text, 0
     replaced = text.count("\0")
     text = text.replace("\0", REPLACEMENT) if replaced else text
     try:
@@ -73,20 +79,30 @@ def web_url(text: str | None) -> str | None:
     """Return the text when it is an http(s) URL that can be shown as it stands, else None."""
     if not text or len(text) > MAX_URL or not text.startswith(("https://", "http://")):
         return None
+    return text if _is_shown(text) else None
+
+
+@lru_cache(maxsize=4096)
+def _is_shown(text: str) -> bool:
+    """The same accounts and repositories come again and again: remember the last addresses."""
     if not text.isprintable() or not _UNSAFE_IN_URL.isdisjoint(text):
-        return None
+        return False
     try:
-        _URL.validate_python(text)
+        Url(text)
     except ValidationError:
-        return None
-    return text
+        return False
+    return True
 
 
 def url_under(root: str | None, *parts: str) -> str | None:
     """Return the URL of a page below `root`, quoted where the parts need it; None without a root."""
     if root is None:
         return None
-    return "/".join([root, *(quote(part, safe="/!$&'()*+,:;=@[]~") for part in parts)])
+    return "/".join([root, *map(_quoted, parts)])
+
+
+def _quoted(part: str) -> str:
+    return part if _NOTHING_TO_QUOTE.fullmatch(part) else quote(part, safe=_SAFE_IN_PATH)
 
 
 def email_address(text: str | None) -> str | None:

@@ -7,7 +7,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from neural_pipeline.store.sql import scalar
+from neural_pipeline.store.sql import read_json, scalar
 
 _KEEPALIVE: dict[str, int] = {
     "keepalives": 1,
@@ -32,7 +32,13 @@ set tcp_keepalives_count to 3;
 @lru_cache(maxsize=8)
 def _engine(url: str) -> Engine:
     engine = create_engine(
-        url, pool_size=2, max_overflow=6, pool_pre_ping=True, hide_parameters=True, connect_args=_KEEPALIVE
+        url,
+        pool_size=2,
+        max_overflow=6,
+        pool_pre_ping=True,
+        hide_parameters=True,
+        connect_args=_KEEPALIVE,
+        json_deserializer=read_json,
     )
     event.listen(engine, "connect", _introduce)
     return engine

@@ -6,8 +6,6 @@ from graphlib import TopologicalSorter
 from hashlib import sha256
 from importlib.resources import files
 
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import Connection, Engine
 
 from neural_pipeline.store.batches import running_batches
@@ -52,12 +50,20 @@ def _refuse_the_future(before: str | None) -> None:
 def _bring_up(connection: Connection, before: str | None) -> bool:
     if before != SCHEMA_REVISION:
         run(connection, "set local lock_timeout = '10s'")
-        config = Config()
-        config.set_main_option("script_location", MIGRATIONS)
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        _migrate(connection)
     changed = refresh_views(connection)
     return changed or before != SCHEMA_REVISION
+
+
+def _migrate(connection: Connection) -> None:
+    # Only now: every command would pay for it, and hardly one has anything to migrate.
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", MIGRATIONS)
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
 
 
 def refresh_views(connection: Connection) -> bool:

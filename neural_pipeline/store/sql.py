@@ -3,14 +3,17 @@
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import orjson
-from numpy.typing import NDArray
 from sqlalchemy import Connection, RowMapping, text
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_BEYOND_64_BITS = re.compile(r"\d{19}")
 REPLACEMENT = "\ufffd"
 
 
@@ -41,7 +44,14 @@ def record_set(records: Iterable[Mapping[str, Any]]) -> str:
         return dumped.encode("utf-8", "backslashreplace").decode()
 
 
-def vector_text(vector: NDArray[np.float32]) -> str:
+def read_json(stored: str | bytes) -> Any:
+    """Return what a JSON column holds; integers of any length stay what they are."""
+    text_ = stored.decode() if isinstance(stored, bytes) else stored
+    # orjson, five times as fast as json, makes floating-point numbers of integers that need more than 64 bits.
+    return json.loads(text_) if _BEYOND_64_BITS.search(text_) else orjson.loads(text_)
+
+
+def vector_text(vector: "NDArray[np.float32]") -> str:
     """Return a vector as pgvector reads it, to the last bit."""
     return orjson.dumps(vector, option=orjson.OPT_SERIALIZE_NUMPY).decode()
 

@@ -4,8 +4,9 @@ All are written to the tail. What search needs of them is moved into the indexed
 """
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from io import BytesIO
 from typing import Any
 
@@ -50,16 +51,8 @@ def keep_vectors(connection: Connection, observations: Sequence[tuple[int, NewOb
 
 def write_vectors(connection: Connection, embedded: Iterable[Embedded]) -> None:
     """Add the three vectors of each observation to the tail."""
-    buffer = BytesIO()
-    buffer.write(_HEADER)
-    for one in embedded:
-        for view, vector in zip(VIEWS, one.vectors, strict=True):
-            identity = struct.pack(">q", one.observation_id)
-            texts = (text.encode() for text in (view, one.workspace_id, one.model))
-            buffer.write(_row(identity, *texts, _packed(vector)))
-    buffer.write(_TRAILER)
-    buffer.seek(0)
-    _copy(connection, buffer)
+    parts = [_HEADER, *(row for one in embedded for row in _rows_of(one)), _TRAILER]
+    _copy(connection, BytesIO(b"".join(parts)))
 
 
 _ALONE = "select pg_advisory_xact_lock(hashtext('neural.vectors'), hashtext(:workspace_id))"
@@ -80,17 +73,18 @@ def _copy(connection: Connection, buffer: BytesIO) -> None:
         raise DBAPIError.instance(_COPY, None, error, psycopg2.Error, hide_parameters=True) from error
 
 
-def _row(*fields: bytes) -> bytes:
-    """A row of Postgres's binary COPY format: a count of fields, then each with its length."""
-    return struct.pack(">h", len(fields)) + b"".join(_with_length(fields))
+def _rows_of(one: Embedded) -> Iterator[bytes]:
+    """The rows of an observation in Postgres's binary COPY format: a count of fields, then each with its length."""
+    beginning = struct.pack(">hiq", 5, 8, one.observation_id)
+    packed = np.asarray(one.vectors, dtype=">f4")
+    for view, vector in zip(VIEWS, packed, strict=True):
+        yield beginning + _words(view, one.workspace_id, one.model, len(vector)) + vector.tobytes()
 
 
-def _with_length(fields: Iterable[bytes]) -> Iterable[bytes]:
-    for value in fields:
-        yield struct.pack(">i", len(value))
-        yield value
-
-
-def _packed(vector: Vector) -> bytes:
-    """pgvector's binary form: dimension, a reserved zero, then big-endian single floats."""
-    return struct.pack(">hh", len(vector), 0) + np.asarray(vector, dtype=">f4").tobytes()
+@lru_cache(maxsize=1024)
+def _words(view: str, workspace_id: str, model: str, dimension: int) -> bytes:
+    """What stands between id and numbers: three texts, then pgvector's head, a dimension and a reserved zero."""
+    texts = (text.encode() for text in (view, workspace_id, model))
+    return b"".join(struct.pack(">i", len(text)) + text for text in texts) + struct.pack(
+        ">ihh", 4 + 4 * dimension, dimension, 0
+    )

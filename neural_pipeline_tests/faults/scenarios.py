@@ -212,6 +212,17 @@ def kill_the_code_server(site: Site) -> None:
     site.go_on("store")
 
 
+def kill_the_run_server(site: Site) -> None:
+    """First alone, its run goes on; then together with the worker of a run, so that nobody is left to report that."""
+    site.stop_in("store")
+    kill(site.run_server())
+    site.go_on("store")
+    worker = site.stop_in("recount")
+    kill(site.run_server())
+    kill(worker)
+    site.go_on("recount")
+
+
 def reboot(site: Site) -> None:
     """Everything ends at once, the server too, and is started again."""
     site.stop_in("store")
@@ -277,6 +288,7 @@ SCENARIOS = (
     Scenario("run-cancelled", "a run at work is cancelled in Dagster", cancel_a_run, may_cancel=True),
     Scenario("commits-unanswered", "connections are cut 25 times during the work", cut_connections),
     Scenario("code-reloaded", "the code server is killed while runs are at work", kill_the_code_server),
+    Scenario("run-server-killed", "kill -9 of the run server, alone and with a worker", kill_the_run_server),
     Scenario("reboot", "everything ends at once, Postgres too", reboot),
 )
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}

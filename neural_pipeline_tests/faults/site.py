@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.engine import URL
 from sqlalchemy.pool import NullPool
 
+from neural_pipeline.cli.companions import DISPATCHER, ONE_THREAD, RUN_SERVER
 from neural_pipeline.cli.instance import dagster_instance
 from neural_pipeline.contracts.lifecycle import Trigger
 from neural_pipeline.postgres import server
@@ -29,6 +30,7 @@ from neural_pipeline.store.migrate import upgrade
 from neural_pipeline.store.workspaces import create_workspace
 from neural_pipeline_tests.building import SETTINGS, receipt
 from neural_pipeline_tests.faults.events import WORKSPACES, Work
+from neural_pipeline_tests.faults.keeping import kept
 
 ROOT = Path(__file__).parents[2]
 DATABASE = "neural"
@@ -41,6 +43,7 @@ FAST = {
     "NEURAL_ISOLATING_LOSSES": "5",
     "NEURAL_LEASE_SECONDS": "6",
     "NEURAL_RETRY_BASE_SECONDS": "1",
+    "NEURAL_DISPATCHER": os.environ.get("NEURAL_DISPATCHER", "false"),
     **{
         f"NEURAL_{child}_{period}_SECONDS": seconds
         for child in ("PROFILE", "SUMMARY", "EXTRACTION")
@@ -68,6 +71,7 @@ class Site:
     base: Path
     settings: dict[str, str] = field(default_factory=dict[str, str])
     daemons: list[subprocess.Popen[bytes]] = field(default_factory=list[subprocess.Popen[bytes]])
+    companions: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict[str, subprocess.Popen[bytes]])
 
     @property
     def home(self) -> Path:
@@ -157,20 +161,23 @@ class Site:
         return os.environ | process_environment(self.target) | own | FAST | self.settings
 
     def start_daemon(self) -> None:
-        """Start a daemon with its code server below a keeper, so that nothing is left over."""
+        """Start a daemon with its code server below a keeper, so that nothing is left over, and its companions."""
+        self.start_companions()
         program = Path(sys.executable).with_name("dagster-daemon")
-        command = [sys.executable, "-m", "neural_pipeline.cli.keeper", "10", str(program), "run", "-w"]
-        with (self.home / "dagster.log").open("ab") as log:
-            process = subprocess.Popen(
-                [*command, str(self.home / "workspace.yaml")],
-                env=self.environment(),
-                cwd=self.home,
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        self.daemons.append(process)
+        workspace = str(self.home / "workspace.yaml")
+        self.daemons.append(kept([str(program), "run", "-w", workspace], self.environment(), self.home))
+
+    def start_companions(self) -> None:
+        """Start what `neural up` starts beside the daemon and what does not run yet: the run server, the dispatcher."""
+        environment = self.environment()
+        commands: dict[str, list[str]] = {}
+        if environment.get("NEURAL_RUN_LAUNCHER", "warm") == "warm":
+            commands["run server"] = [*RUN_SERVER, "--module", DEFINITIONS]
+        if environment["NEURAL_DISPATCHER"] == "true":
+            commands["dispatcher"] = [*DISPATCHER]
+        for name, command in commands.items():
+            if name not in self.companions:
+                self.companions[name] = kept(command, environment | ONE_THREAD, self.home, again=name)
 
     def execute_job(self, *, tags: dict[str, str]) -> None:
         """Execute the job in a process of its own, as somebody does who runs it again."""
@@ -192,13 +199,24 @@ class Site:
         if self.daemons and all(daemon.poll() is not None for daemon in self.daemons):
             self.start_daemon()
 
+    @property
+    def keepers(self) -> list[subprocess.Popen[bytes]]:
+        """Everything that was started here, but for the server."""
+        return [*self.daemons, *self.companions.values()]
+
     def processes(self) -> list[psutil.Process]:
-        """Return everything below the keepers: daemons, code servers, run workers."""
+        """Return everything below the keepers: daemons, code servers, run servers, run workers."""
         found: list[psutil.Process] = []
-        for daemon in self.daemons:
+        for keeper in self.keepers:
             with suppress(psutil.NoSuchProcess):
-                found += psutil.Process(daemon.pid).children(recursive=True)
+                found += psutil.Process(keeper.pid).children(recursive=True)
         return found
+
+    def run_server(self) -> int:
+        """Wait for the run server and return its pid."""
+        keeper = psutil.Process(self.companions["run server"].pid)
+        self.await_(keeper.children, "a run server")
+        return keeper.children()[0].pid
 
     def kill_everything(self, *, only: str = "") -> None:
         """kill -9 of Dagster's processes, all or those with a word in their command line."""
@@ -208,13 +226,14 @@ class Site:
                     process.kill()
 
     def stop_daemons(self) -> None:
-        """End all daemons in order."""
-        for daemon in self.daemons:
-            if daemon.stdin:
-                daemon.stdin.close()
-        for daemon in self.daemons:
-            daemon.wait(timeout=60)
+        """End all daemons and their companions in order."""
+        for keeper in self.keepers:
+            if keeper.stdin:
+                keeper.stdin.close()
+        for keeper in self.keepers:
+            keeper.wait(timeout=60)
         self.daemons.clear()
+        self.companions.clear()
 
     # Waiting, and runs inside an op.
 

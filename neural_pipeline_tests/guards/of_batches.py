@@ -36,13 +36,20 @@ OF_BATCHES = (
     Guard(
         "a batch that no run has taken is asked for again",
         "automation/inbox.py",
-        "                batches.assign(connection, function_id=function_id, limits=pipeline.limits_of(function_id))\n"
-        "            waiting = batches.open_batches(connection, function_id=function_id)\n",
-        "                waiting = batches.assign(\n"
-        "                    connection, function_id=function_id, limits=pipeline.limits_of(function_id)\n"
-        "                )\n",
+        "            waiting = left_to_the_sensor(connection, function_id=function_id)\n",
+        "            waiting: list[int] = []\n",
         (
             "dagster/test_inbox_sensor.py::test_a_batch_that_no_run_has_taken_is_asked_for_again_and_nothing_else_happens",
+        ),
+    ),
+    Guard(
+        "a sensor leaves alone what the dispatcher asks for",
+        "store/announcements.py",
+        "  and (not :is_asking or assigned_at",
+        "  and (true or :is_asking or assigned_at",
+        (
+            "postgres/test_notifications.py::test_batches_whose_runs_a_dispatcher_asks_for_are_not_the_sensors",
+            "dagster/test_dispatcher.py::test_while_the_dispatcher_asks_for_a_run_the_sensor_does_not",
         ),
     ),
     Guard(

@@ -252,6 +252,23 @@ end $$;
 create trigger run_finished_is_final before update on lightfast_workspace_workflow_runs
   for each row when (old.status in ('completed', 'failed', 'cancelled')) execute function neural_freeze_finished_run();
 
+-- Who waits for work, or for its end, is told at once. Announcements carry nothing and those of a transaction are one:
+-- what is to be done stands in the tables.
+create function neural_announce() returns trigger language plpgsql as $$
+begin
+  perform pg_notify(tg_argv[0], '');
+  return null;
+end $$;
+create trigger event_waits after insert on incoming_events
+  for each statement execute function neural_announce('neural_due');
+-- No old or new rows are collected for it: it costs a chunk of any size the same.
+create trigger event_has_outcome after update of outcome on incoming_events
+  for each statement execute function neural_announce('neural_outcomes');
+create trigger batch_is_closed after update on event_batches
+  for each row when (new.state = 'closed' and old.state <> 'closed') execute function neural_announce('neural_due');
+create trigger workspace_is_free after update of closed_at on batch_workspaces
+  for each statement execute function neural_announce('neural_due');
+
 -- Tables that change with every event: statistics and dead rows must not wait for a fifth of the table.
 alter table incoming_events set (autovacuum_analyze_scale_factor = 0.02, autovacuum_vacuum_scale_factor = 0.05);
 alter table observation_vectors set (autovacuum_analyze_scale_factor = 0.02, autovacuum_vacuum_scale_factor = 0.05);
@@ -262,6 +279,20 @@ alter table lightfast_workspace_workflow_runs
 alter table lightfast_workspace_neural_entities
   set (autovacuum_analyze_scale_factor = 0.02, autovacuum_vacuum_scale_factor = 0.05);
 alter table lightfast_workspace_observation_clusters
+  set (autovacuum_analyze_scale_factor = 0.02, autovacuum_vacuum_scale_factor = 0.05);
+-- Tables that are only added to: without a vacuum now and then, what is counted by an index is looked up row by row.
+alter table raw_payloads set (autovacuum_analyze_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.05);
+alter table lightfast_workspace_operations_metrics
+  set (autovacuum_analyze_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.05);
+alter table lightfast_workspace_neural_observations
+  set (autovacuum_analyze_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.02);
+alter table observation_entities
+  set (autovacuum_analyze_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.05);
+alter table workflow_run_attempts
+  set (autovacuum_analyze_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.05);
+alter table lightfast_workspace_actor_profiles
+  set (autovacuum_analyze_scale_factor = 0.02, autovacuum_vacuum_scale_factor = 0.05);
+alter table lightfast_org_actor_identities
   set (autovacuum_analyze_scale_factor = 0.02, autovacuum_vacuum_scale_factor = 0.05);
 
 -- Metrics added up by day, so that no report reads a million rows. What is added up already: all rows of

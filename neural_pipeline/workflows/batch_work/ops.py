@@ -27,6 +27,7 @@ from neural_pipeline.workflows.batch_work.claiming import (
     Terms,
     claim,
 )
+from neural_pipeline.workflows.batch_work.collector import calm_collector
 from neural_pipeline.workflows.batch_work.committing import Report, Written
 from neural_pipeline.workflows.batch_work.events import BatchEvent, Deferred
 from neural_pipeline.workflows.batch_work.independent import IndependentEvents
@@ -72,6 +73,7 @@ def claimed(pipeline: Pipeline, claiming: Callable[[Connection], Claim]) -> tupl
 
     A launch that asks for what cannot be done fails with the reason.
     """
+    calm_collector()
     try:
         with pipeline.transaction() as connection:
             mine = claiming(connection)

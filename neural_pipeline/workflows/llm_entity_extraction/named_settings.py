@@ -26,13 +26,22 @@ _ANOTHER = re.compile(rf"(?:,? and |,? or |, ){_QUOTE}({_NAME}){_QUOTE}")
 _MOST_IN_A_LIST = 10
 _PLAIN_BEFORE = re.compile(rf"(?<![\w./`-])({_PARTED})\s{{1,2}}(?:{_PLAIN_KIND}|timeout)s?\b")
 _PLAIN_AFTER = re.compile(rf"\b(?:{_PLAIN_KIND})s?\s{{1,2}}({_PARTED})\b(?![./(])", re.IGNORECASE)
+_PARTED_END = re.compile(rf"_[a-z0-9]{{1,40}}\s{{1,2}}(?:{_PLAIN_KIND}|timeout)")
+"""What stands in every match of the above, and is found much faster."""
 _PLAIN_FLAG = re.compile(r"\bfeature[ -]flags?\s{1,2}([a-z][a-z0-9]{0,40}(?:[_-][a-z0-9]{1,40}){1,8})\b", re.IGNORECASE)
 _GIVEN_A_VALUE = re.compile(
     rf"\b(?:{_CHANGE})\s{{1,2}}(?:the )?(?:{_QUOTE}({_NAME}){_QUOTE}|({_PARTED}))"
     rf"\s{{1,2}}(?:to|from|by|=)\s{{1,2}}{_VALUE}",
     re.IGNORECASE,
 )
+_VALUE_GIVEN = re.compile(rf"\s(?:to|from|by|=)\s{{1,2}}{_VALUE}", re.IGNORECASE)
+"""What every match of the above ends with."""
 _ENDPOINT = re.compile(rf"{_QUOTE}(/[\w/{{}}:.-]{{1,200}}){_QUOTE}\s{{1,2}}(?:API )?(?:endpoint|route)s?\b")
+
+_PLAIN_WORDS = ("setting", "option", "env var", "environment var", "config ", "configuration ", "toggle", "knob")
+_KIND_WORDS = (*_PLAIN_WORDS, "flag", "feature switch")
+_FLAG_WORDS = ("feature flag", "feature-flag")
+"""One of them stands in every text that names a setting after its kind."""
 
 _SEEN_BY_PATTERNS = re.compile(r"[A-Z][A-Z0-9_]{2,}(?:_[A-Z0-9]+)+")
 _FILE = re.compile(
@@ -47,19 +56,36 @@ SURE, FAIRLY_SURE = 0.85, 0.8
 
 def settings_in(text: str) -> Iterator[Mention]:
     """Find settings and endpoints in a text."""
-    for expression, confidence in (
-        (_BEFORE_ITS_KIND, SURE),
-        (_PLAIN_BEFORE, FAIRLY_SURE),
-        (_PLAIN_AFTER, FAIRLY_SURE),
-        (_PLAIN_FLAG, FAIRLY_SURE),
-        (_GIVEN_A_VALUE, FAIRLY_SURE),
-    ):
+    lowered = _lowered(text)
+    for expression, confidence in _worth_searching(text, lowered):
         for match in expression.finditer(text):
             yield from _setting(match, confidence)
-    for match in _AFTER_ITS_KIND.finditer(text):
-        yield from _listed(text, match)
+    if _holds(lowered, _KIND_WORDS):
+        for match in _AFTER_ITS_KIND.finditer(text):
+            yield from _listed(text, match)
     for match in _ENDPOINT.finditer(text):
         yield Mention("endpoint", match[1], match[1], SURE, *match.span())
+
+
+def _lowered(text: str) -> str:
+    """Return the text in lower case, where i, k and s stand for whatever IGNORECASE takes for them."""
+    return text.lower().replace("\u0131", "i").replace("\u0307", "").replace("\u017f", "s")
+
+
+def _holds(text: str, words: tuple[str, ...]) -> bool:
+    return any(word in text for word in words)
+
+
+def _worth_searching(text: str, lowered: str) -> Iterator[tuple[re.Pattern[str], float]]:
+    yield _BEFORE_ITS_KIND, SURE
+    if _PARTED_END.search(text):
+        yield _PLAIN_BEFORE, FAIRLY_SURE
+    if "_" in text and _holds(lowered, _PLAIN_WORDS):
+        yield _PLAIN_AFTER, FAIRLY_SURE
+    if _holds(lowered, _FLAG_WORDS):
+        yield _PLAIN_FLAG, FAIRLY_SURE
+    if _VALUE_GIVEN.search(text):
+        yield _GIVEN_A_VALUE, FAIRLY_SURE
 
 
 def _listed(text: str, first: re.Match[str]) -> Iterator[Mention]:

@@ -17,9 +17,13 @@ _DONE_BY = (
 _DONE_WITH = "agreed|checked|confirmed|discussed|paired|pairing|reviewed|spoke|spoken|talked|worked|working"
 _CUE = re.compile(
     rf"\b(?:(?:{_DONE_TO}) to|(?:{_DONE_BY}) by|(?:{_DONE_WITH}) with|thank you,?|on behalf of|cc:?"
-    r"|(?:assignee|author|owner|reporter|reviewer)s?:)\s{1,3}",
+    r"|(?:assignee|author|owner|reporter|reviewer)s?:)\s{1,3}\Z",
     re.IGNORECASE,
 )
+_LONGEST_CUE = len("investigated by") + 3
+_CUE_END = "[cfhouyCFHOUY,:]"
+_MAYBE_BEHIND_A_CUE = re.compile(rf"[^\x00-@\[-\x7f](?:(?<={_CUE_END}\s.)|(?<={_CUE_END}\s\s.)|(?<={_CUE_END}\s\s\s.))")
+"""A capital (or what is not ASCII) behind the last letter of any cue: the few places where it is worth looking back."""
 _AND = re.compile(r",? and |, | & ")
 _MOST_PEOPLE = 10
 _NAME_WORD = re.compile(r"[^\W\d_](?:[^\W\d_]|['\u2019-](?=[^\W\d_])){1,30}")
@@ -44,6 +48,7 @@ _TRAILER = re.compile(
     r"([^<>\r\n]{2,80})<([^<>\s]{3,200})>",
     re.IGNORECASE | re.MULTILINE,
 )
+_IN_EVERY_TRAILER = "-by:"
 _HIDDEN_MAIL = re.compile(r"(?:\d{1,12}\+)?([A-Za-z0-9-]{1,39})@users\.noreply\.github\.com")
 
 IN_A_TRAILER, AFTER_A_CUE = 0.95, 0.85
@@ -51,14 +56,16 @@ IN_A_TRAILER, AFTER_A_CUE = 0.95, 0.85
 
 def people_in(text: str) -> Iterator[Mention]:
     """Find people in a text."""
-    for match in _TRAILER.finditer(text):
+    for match in _TRAILER.finditer(text) if _IN_EVERY_TRAILER in text.lower() else ():
         name = match[1].strip()
         if login := _HIDDEN_MAIL.fullmatch(match[2]):
             yield Mention("engineer", f"@{login[1].lower()}", name, IN_A_TRAILER, *match.span())
         elif _name_end(name, 0) == len(name):
             yield Mention("engineer", name, name, IN_A_TRAILER, *match.span())
-    for match in _CUE.finditer(text):
-        yield from _listed(text, match.end())
+    for match in _MAYBE_BEHIND_A_CUE.finditer(text):
+        start = match.start()
+        if _CUE.search(text, max(0, start - _LONGEST_CUE), start):
+            yield from _listed(text, start)
 
 
 def _listed(text: str, start: int) -> Iterator[Mention]:

@@ -7,7 +7,7 @@ with its own centroid, candidates are near the event rather than near today, and
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ MAX_ENTITIES = 20
 MAX_ACTORS = 10
 MAX_KEYWORDS = 20
 _ID_LENGTH = 21
+_HOUR = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +56,19 @@ class Placement:
     best_rejected: float | None
 
 
+class _Traits(NamedTuple):
+    """What comparing needs of an observation or a cluster, worked out once: each is compared with many."""
+
+    entities: frozenset[str]
+    length: float
+
+
 class ClusterSet:
     """The open clusters of one workspace, found by entity and time: indexed, because every event of a batch asks."""
 
     def __init__(self, clusters: Iterable[Cluster] = ()) -> None:
         self._clusters: list[Cluster] = []
+        self._traits: list[_Traits] = []
         self._place: dict[str, int] = {}
         self._first = np.empty(0)
         self._last = np.empty(0)
@@ -70,31 +79,39 @@ class ClusterSet:
 
     def put(self, cluster: Cluster) -> None:
         """Add a cluster, or its new state."""
+        traits = _traits(cluster.entities, cluster.centroid)
         place = self._place.setdefault(cluster.external_id, len(self._clusters))
         if place == len(self._clusters):
+            self._make_room(place)
+            self._names[place] = cluster.external_id
+            self._hold(place, before=frozenset(), now=traits.entities)
             self._clusters.append(cluster)
-            if place == len(self._names):
-                size = max(16, 2 * place)
-                self._first, self._last = np.resize(self._first, size), np.resize(self._last, size)
-                self._names = np.resize(self._names, size)
-            self._hold(place, before=(), now=cluster.entities)
+            self._traits.append(traits)
         else:
-            self._hold(place, before=self._clusters[place].entities, now=cluster.entities)
-        self._clusters[place] = cluster
-        self._names[place] = cluster.external_id
+            self._hold(place, before=self._traits[place].entities, now=traits.entities)
+            self._clusters[place], self._traits[place] = cluster, traits
         self._first[place], self._last[place] = cluster.first_at.timestamp(), cluster.last_at.timestamp()
 
-    def _hold(self, place: int, *, before: Iterable[str], now: Iterable[str]) -> None:
-        old, new = set(before), set(now)
-        for entity in old - new:
+    def _make_room(self, place: int) -> None:
+        if place == len(self._names):
+            size = max(16, 2 * place)
+            self._first, self._last = np.resize(self._first, size), np.resize(self._last, size)
+            self._names = np.resize(self._names, size)
+
+    def _hold(self, place: int, *, before: frozenset[str], now: frozenset[str]) -> None:
+        for entity in before - now:
             self._holders[entity].remove(place)
-        for entity in new - old:
+        for entity in now - before:
             self._holders.setdefault(entity, _Places()).add(place)
 
     def latest(self, cluster: Cluster) -> Cluster:
         """Return the latest state of a cluster that is known here, else the one given."""
         place = self._place.get(cluster.external_id)
         return cluster if place is None else self._clusters[place]
+
+    def traits_of(self, cluster: Cluster) -> _Traits:
+        """Return what comparing needs of a cluster of the set."""
+        return self._traits[self._place[cluster.external_id]]
 
     def near(self, moment: datetime, rules: ClusterRules, *, entities: Iterable[str] = ()) -> list[Cluster]:
         """Return the clusters that were active within the look-back of a moment.
@@ -108,10 +125,15 @@ class ClusterSet:
         is_far = distance > rules.lookback.total_seconds()
         distance[is_far] = np.inf
         keys: list[NDArray[Any]] = [distance, -last, self._names[: len(self._clusters)]]
+        chosen = _foremost(keys, rules.candidates, among=np.arange(len(self._clusters)))
         if held := [holders.array() for entity in set(entities) if (holders := self._holders.get(entity))]:
             shared = np.bincount(np.concatenate(held), minlength=len(self._clusters))
-            keys.insert(0, np.where(is_far, 0, -shared))
-        return [self._clusters[i] for i in _foremost(keys, rules.candidates) if not is_far[i]]
+            keys.insert(0, -shared)
+            sharing = shared.nonzero()[0]
+            sharing = _foremost(keys, rules.candidates, among=sharing[~is_far[sharing]])
+            chosen = np.concatenate([sharing, chosen[shared[chosen] == 0]])
+        ordered = chosen[np.lexsort([key[chosen] for key in reversed(keys)])][: rules.candidates]
+        return [self._clusters[i] for i in ordered[~is_far[ordered]].tolist()]
 
 
 class _Places:
@@ -140,13 +162,13 @@ class _Places:
             self._array[position], self._position[last] = last, position
 
 
-def _foremost(keys: Sequence[NDArray[Any]], count: int) -> NDArray[np.intp]:
-    """Return the places that sorting by the keys would put first, without sorting the rest: most are compared once.
+def _foremost(keys: Sequence[NDArray[Any]], count: int, *, among: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return the places that sorting by the keys would put first, without sorting: most are compared once.
 
-    The last key, which only sorting compares, decides among what is equal in all others.
+    They are in no order, and more than `count` where only the last key decides, which is not looked at.
     """
     ahead: list[NDArray[np.intp]] = []
-    rivals = np.arange(len(keys[0]))
+    rivals = among
     for key in keys[:-1]:
         missing = count - sum(map(len, ahead))
         if len(rivals) <= missing:
@@ -155,8 +177,7 @@ def _foremost(keys: Sequence[NDArray[Any]], count: int) -> NDArray[np.intp]:
         bound = np.partition(values, missing - 1)[missing - 1]
         ahead.append(rivals[values < bound])
         rivals = rivals[values == bound]
-    chosen = np.concatenate([*ahead, rivals])
-    return chosen[np.lexsort([key[chosen] for key in reversed(keys)])][:count]
+    return np.concatenate([*ahead, rivals]) if ahead else rivals
 
 
 def compared_entities(event: SourceEvent, entities: Sequence[Entity]) -> tuple[str, ...]:
@@ -182,7 +203,8 @@ def _files(event: SourceEvent) -> tuple[str, ...]:
 def place(newcomer: Newcomer, clusters: ClusterSet, rules: ClusterRules) -> Placement:
     """Let an observation join the nearest of the clusters, or begin its own; the set learns of it."""
     candidates = clusters.near(newcomer.occurred_at, rules, entities=newcomer.entities)
-    scored = [(affinity(newcomer, cluster), cluster) for cluster in candidates]
+    own = _traits(newcomer.entities, newcomer.vector)
+    scored = [(_points(newcomer, own, cluster, clusters.traits_of(cluster)), cluster) for cluster in candidates]
     best = max(scored, key=lambda pair: pair[0], default=None)
     if best is not None and best[0] >= rules.threshold:
         placement = Placement(_joined(best[1], newcomer), is_new=False, affinity=best[0], best_rejected=None)
@@ -194,10 +216,23 @@ def place(newcomer: Newcomer, clusters: ClusterSet, rules: ClusterRules) -> Plac
 
 def affinity(newcomer: Newcomer, cluster: Cluster) -> float:
     """Return 0 to 100 points: 40 for the text, 30 for the entities, 20 for the actor, 10 for the time."""
-    hours = abs(newcomer.occurred_at - cluster.last_at) // timedelta(hours=1)
+    own, others = _traits(newcomer.entities, newcomer.vector), _traits(cluster.entities, cluster.centroid)
+    return _points(newcomer, own, cluster, others)
+
+
+def _traits(entities: Iterable[str], vector: Vector) -> _Traits:
+    # Not np.linalg.norm: what it does beside this takes longer than this.
+    return _Traits(frozenset(entities), float(np.sqrt(vector.dot(vector))))
+
+
+def _points(newcomer: Newcomer, own: _Traits, cluster: Cluster, others: _Traits) -> float:
+    likeness = 0.0
+    if _is_comparable(newcomer, cluster) and (lengths := own.length * others.length):
+        likeness = min(1.0, max(0.0, float(newcomer.vector.dot(cluster.centroid)) / lengths))
+    hours = abs(newcomer.occurred_at - cluster.last_at) // _HOUR
     return (
-        40.0 * (_cosine(newcomer.vector, cluster.centroid) if _is_comparable(newcomer, cluster) else 0.0)
-        + 30.0 * _jaccard(set(newcomer.entities), set(cluster.entities))
+        40.0 * likeness
+        + 30.0 * _jaccard(own.entities, others.entities)
         + (20.0 if newcomer.actor is not None and newcomer.actor in cluster.actors else 0.0)
         + max(0.0, 10.0 - hours)
     )
@@ -208,14 +243,7 @@ def _is_comparable(newcomer: Newcomer, cluster: Cluster) -> bool:
     return newcomer.embedded_by == cluster.centroid_model and newcomer.vector.shape == cluster.centroid.shape
 
 
-def _cosine(left: Vector, right: Vector) -> float:
-    """Cosine similarity, 0 where it is negative."""
-    # Not np.linalg.norm: what it does beside this takes longer than this, for every candidate of every event.
-    norms = float(np.sqrt(left.dot(left))) * float(np.sqrt(right.dot(right)))
-    return min(1.0, max(0.0, float(np.dot(left, right)) / norms)) if norms else 0.0
-
-
-def _jaccard(left: set[str], right: set[str]) -> float:
+def _jaccard(left: frozenset[str], right: frozenset[str]) -> float:
     return len(left & right) / len(left | right) if left and right else 0.0
 
 

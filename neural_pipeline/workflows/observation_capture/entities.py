@@ -40,14 +40,20 @@ _AFTER_PATH = ".,;:!?)`"
 class _Pattern:
     """One way to find entities of a category; `read` gives key and value of a match, or nothing.
 
-    `needs` is a lower-case piece of every match: a text without it is not searched.
+    Every match holds one of the lower-case pieces `needs`, and `shape` where each character stands for its kind:
+    a text without them is not searched.
     """
 
     category: str
     expression: re.Pattern[str]
     confidence: float
-    needs: str
+    needs: tuple[str, ...]
+    shape: bytes
     read: Callable[[re.Match[str]], tuple[str, str | None] | None]
+
+    def may_match(self, lowered: str, shape: bytes) -> bool:
+        """Tell whether a text of that shape is worth searching."""
+        return self.shape in shape and any(piece in lowered for piece in self.needs)
 
 
 def _read_whole(match: re.Match[str]) -> tuple[str, None] | None:
@@ -87,24 +93,37 @@ def _pattern(
     expression: str,
     *,
     confidence: float,
-    needs: str = "",
+    needs: tuple[str, ...] = ("",),
+    shape: bytes = b"",
     read: Callable[[re.Match[str]], tuple[str, str | None] | None] = _read_whole,
     flags: re.RegexFlag = re.ASCII,
 ) -> _Pattern:
-    return _Pattern(category, re.compile(expression, flags), confidence, needs, read)
+    return _Pattern(category, re.compile(expression, flags), confidence, needs, shape, read)
 
 
+_HEXADECIMAL = b"0123456789abcdef"
+_CAPITALS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_KINDS = bytes.maketrans(_HEXADECIMAL + _CAPITALS, b"0" * len(_HEXADECIMAL) + b"A" * len(_CAPITALS))
+
+
+def _shape(text: str) -> bytes:
+    """Return the text with a 0 for each hexadecimal digit and an A for each capital."""
+    return text.encode("ascii", errors="replace").translate(_KINDS)
+
+
+# Where an expression starts with a plain letter, the places where it may match are found fast: so the word boundary
+# is written behind that letter, as in `x(?<!\wx)`.
 _PATTERNS = (
     _pattern(
         "endpoint",
-        rf"\b(GET|POST|PUT|PATCH|DELETE)[{WHITE_SPACE}]+(/[^{WHITE_SPACE}\"'<>]{{1,200}})",
+        rf"(G(?<!\wG)ET|P(?<!\wP)(?:OST|UT|ATCH)|D(?<!\wD)ELETE)[{WHITE_SPACE}]+(/[^{WHITE_SPACE}\"'<>]{{1,200}})",
         confidence=0.95,
-        needs="/",
+        needs=("/",),
         read=_read_endpoint,
     ),
     # Not an HTML character (&#39;), not the beginning of a longer number or of a colour.
     _pattern("project", r"#(?<!&#)\d{1,6}(?!\w)", confidence=0.95),
-    _pattern("project", r"\b([A-Z]{2,10})-\d{1,6}\b", confidence=0.90, needs="-", read=_read_ticket),
+    _pattern("project", r"\b([A-Z]{2,10})-\d{1,6}\b", confidence=0.90, shape=b"AA-0", read=_read_ticket),
     # Not the domain of an e-mail address, a scoped package (@repo/pkg) or a decorator (@app.route).
     _pattern(
         "engineer",
@@ -112,20 +131,20 @@ _PATTERNS = (
         confidence=0.90,
         read=_read_engineer,
     ),
-    _pattern("config", r"\b[A-Z][A-Z0-9_]{2,}_[A-Z0-9]+\b", confidence=0.85, needs="_", read=_read_config),
+    _pattern("config", r"[A-Z](?<!\w.)[A-Z0-9_]{2,}_[A-Z0-9]+\b", confidence=0.85, needs=("_",), read=_read_config),
     _pattern(
         "definition",
         rf"\b(?:src|lib|packages|apps|api|components)/[^{WHITE_SPACE}\"'<>]{{1,150}}\.[a-z]{{1,10}}\b",
         confidence=0.80,
-        needs="/",
+        needs=("src/", "lib/", "packages/", "apps/", "api/", "components/"),
         flags=re.ASCII | re.IGNORECASE,
     ),
-    _pattern("reference", r"\b[a-f0-9]{7,40}\b", confidence=0.70, read=_read_hash),
+    _pattern("reference", r"\b[a-f0-9]{7,40}\b", confidence=0.70, shape=b"0" * 7, read=_read_hash),
     _pattern(
         "reference",
         rf"\bbranch[:{WHITE_SPACE}]+([a-zA-Z0-9/_-]{{1,100}})\b",
         confidence=0.75,
-        needs="branch",
+        needs=("branch",),
         read=_read_branch,
         flags=re.ASCII | re.IGNORECASE,
     ),
@@ -154,9 +173,9 @@ def extract_entities(event: SourceEvent) -> tuple[Entity, ...]:
 
 
 def _in_text(text: str) -> Iterator[_Mention]:
-    lowered = text.lower()
-    for pattern in (pattern for pattern in _PATTERNS if pattern.needs in lowered):
-        for match in pattern.expression.finditer(text):
+    lowered, shape = text.lower(), _shape(text)
+    for pattern in _PATTERNS:
+        for match in pattern.expression.finditer(text) if pattern.may_match(lowered, shape) else ():
             if read := pattern.read(match):
                 yield _Mention(pattern.category, *read, pattern.confidence, match)
 

@@ -34,7 +34,10 @@ class KeywordText:
 
 @dataclass(frozen=True, slots=True)
 class KeywordRule:
-    """Matches a text that opens so, holds one of the words, a word with one of the beginnings, or the pattern."""
+    """Matches a text that opens so, holds one of the words, a word with one of the beginnings, or the pattern.
+
+    A space stands before each beginning.
+    """
 
     words: frozenset[str]
     beginnings: tuple[str, ...]
@@ -47,7 +50,7 @@ class KeywordRule:
             return True
         if self.opening is not None and text.text.startswith(self.opening):
             return True
-        if any(f" {beginning}" in text.spaced for beginning in self.beginnings):
+        if any(map(text.spaced.__contains__, self.beginnings)):
             return True
         return self.pattern is not None and self.pattern.search(text.text) is not None
 
@@ -61,7 +64,7 @@ def keyword_rule(
     """
     return KeywordRule(
         words=frozenset(words.split()),
-        beginnings=tuple(beginnings.split()),
+        beginnings=tuple(f" {beginning}" for beginning in beginnings.split()),
         opening=opening,
         pattern=None if pattern is None else re.compile(pattern, re.ASCII),
     )
