@@ -56,10 +56,12 @@ class LaunchSettings(BaseSettings):
     """How runs come about under `neural up`: who starts their processes, and whether sensors are waited for."""
 
     run_launcher: Literal["warm", "stock"] = Field(
-        default="warm", description="warm: runs are forked from a process with all imports; stock: Dagster's default."
+        default="stock",
+        description="stock: Dagster's default; warm: runs are forked from a process with all imports. See decision 19.",
     )
     dispatcher: bool = Field(
-        default=True, description="Act on new events and ended runs at once, not with the next turn of the sensors."
+        default=False,
+        description="Act on new events and ended runs at once, not with the next turn of the sensors. See decision 20.",
     )
 
 

@@ -64,7 +64,7 @@ class Dispatcher:
         """
         now = time.monotonic()
         times = [pace.due_at for pace in (self._due, self._ends, *self._outcomes.values()) if pace.due_at is not None]
-        until = min([now + seconds, *times])
+        until = now if self.own.has_heard or self.dagster.has_heard else min([now + seconds, *times])
         select.select([self.own, self.dagster, *wake], [], [], max(until - now, 0.0))
         self._hear()
         self._do(self._ends, "settling runs that have ended", self._settle)

@@ -33,11 +33,13 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD)
 class RunServer:
     """Listens, forks, and sees to it that a process that dies is reported."""
 
-    def __init__(self, listener: socket.socket, path: Path, code: Code, *, workers: dict[int, str]) -> None:
+    def __init__(
+        self, listener: socket.socket, path: Path, code: Code, *, workers: dict[int, str], parent: int
+    ) -> None:
         self.listener, self.path, self.code = listener, path, code
         self.workers = workers
         self._is_stopped = False
-        self._parent = os.getppid()
+        self._parent = parent
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_write, False)
 
@@ -60,15 +62,15 @@ class RunServer:
         self._is_stopped = True
 
     def _accept(self) -> None:
-        if self.code.is_changed:
-            self._start_anew()
-        connection, _ = self.listener.accept()
-        with connection:
-            try:
+        try:
+            if self.code.is_changed:
+                self._start_anew()
+            connection, _ = self.listener.accept()
+            with connection:
                 line = Line(connection, seconds=_REQUEST_WITHIN)
                 self._answer(line, line.receive())
-            except (OSError, EOFError, ValueError) as problem:
-                _say(f"a request came to nothing: {problem}")
+        except (OSError, EOFError, ValueError) as problem:
+            _say(f"a request came to nothing: {problem}")
 
     def _answer(self, line: Line, request: dict[str, object]) -> None:
         match request:
@@ -97,15 +99,20 @@ class RunServer:
             run_id = self.workers.pop(pid, None)
             if run_id is not None and exit_code:
                 _say(f"process {pid} of run {run_id} ended with code {exit_code}")
-                self._fork(partial(_report, run_id, pid, exit_code))
+                try:
+                    self._fork(partial(_report, run_id, pid, exit_code))
+                except OSError as problem:  # then it is for run monitoring to find out
+                    _say(f"its end cannot be reported: {problem}")
 
     def _fork(self, task: Callable[[], int]) -> int:
         # A signal that came before the child has handlers of its own would go to those of the server.
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-        pid = os.fork()
-        if pid == 0:
-            self._become(task)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        try:
+            pid = os.fork()
+            if pid == 0:
+                self._become(task)
+        finally:  # where there are no more processes to be had, too
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         return pid
 
     def _become(self, task: Callable[[], int]) -> NoReturn:
@@ -135,7 +142,8 @@ class RunServer:
         self.listener.set_inheritable(True)
         command = [sys.executable, "-m", "neural_pipeline.automation.run_server"]
         kept = ["--listener", str(self.listener.fileno()), "--workers", json.dumps(self.workers)]
-        os.execv(sys.executable, [*command, "--module", self.code.module, *kept])  # noqa: S606 - this very program
+        kept += ["--module", self.code.module, "--parent", str(self._parent)]
+        os.execv(sys.executable, [*command, *kept])  # noqa: S606 - this very program
 
 
 def _work(line: Line, run_id: str) -> int:
@@ -185,6 +193,8 @@ def main() -> None:
     parser.add_argument("--module", default=DEFINITIONS)
     parser.add_argument("--listener", type=int)
     parser.add_argument("--workers", type=json.loads, default={})
+    # Before anything is loaded: a parent that ends meanwhile must be missed afterwards.
+    parser.add_argument("--parent", type=int, default=os.getppid())
     given = parser.parse_args()
     workers = {int(pid): run_id for pid, run_id in cast("dict[str, str]", given.workers).items()}
     settings = Settings.load()
@@ -193,7 +203,7 @@ def main() -> None:
     listener = listen(path) if given.listener is None else socket.socket(fileno=given.listener)
     listener.set_inheritable(False)
     _say(code.trouble or f"ready to fork runs of {code.module}")
-    RunServer(listener, path, code, workers=workers).serve()
+    RunServer(listener, path, code, workers=workers, parent=given.parent).serve()
 
 
 if __name__ == "__main__":

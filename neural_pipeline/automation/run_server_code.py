@@ -7,6 +7,7 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,5 +85,6 @@ def _files(root: Path) -> Iterator[tuple[str, os.stat_result]]:
             if entry.is_dir(follow_symlinks=False):
                 if entry.name != "__pycache__":
                     yield from _files(Path(entry.path))
-            else:
-                yield entry.path, entry.stat()
+            elif not entry.name.startswith("."):
+                with suppress(FileNotFoundError):  # an editor's, gone by now
+                    yield entry.path, entry.stat(follow_symlinks=False)

@@ -8,12 +8,12 @@ import json
 import os
 import socket
 import stat
-import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
+from neural_pipeline.postgres.folders import SHORT_FOLDER
 from neural_pipeline.settings import Settings, masked_url
 
 LONGEST_PATH = 100
@@ -47,7 +47,7 @@ def place(home: Path, database: str) -> Path:
 
 
 def _shared_place() -> Path:
-    return Path(tempfile.gettempdir()) / f"neural_pipeline-{os.geteuid()}-sockets"
+    return SHORT_FOLDER / f"neural_pipeline-{os.geteuid()}-sockets"
 
 
 def _require_private(folder: Path) -> None:

@@ -158,14 +158,22 @@ def take_in(engine: Engine, intake: Intake, desk: Desk, *, tally: Tally, quiet: 
                 tally.add(admission, delivery.place)
             advance(len(chunk), sum(len(delivery.body) for delivery in chunk))
 
-        for chunk in chunks(intake.deliveries):
-            receipts = [desk.receipt(delivery, number) for number, delivery in enumerate(chunk, start=given + 1)]
-            given += len(chunk)
-            while on_its_way:
-                on_its_way.pop().result()
-            on_its_way.append(clerk.submit(hand_over, chunk, receipts))
-        while on_its_way:
-            on_its_way.pop().result()
+        try:
+            for chunk in chunks(intake.deliveries):
+                receipts = [desk.receipt(delivery, number) for number, delivery in enumerate(chunk, start=given + 1)]
+                given += len(chunk)
+                _await(on_its_way)
+                on_its_way.append(clerk.submit(hand_over, chunk, receipts))
+            _await(on_its_way)
+        except Exception:
+            # What went wrong with the chunk before counts first: nobody else would tell of it.
+            _await(on_its_way)
+            raise
+
+
+def _await(on_its_way: list[Future[None]]) -> None:
+    while on_its_way:
+        on_its_way.pop().result()
 
 
 def chunks(deliveries: Iterator[Delivery]) -> Iterator[list[Delivery]]:

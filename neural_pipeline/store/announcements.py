@@ -55,6 +55,11 @@ class Listener:
         except psycopg2.Error as error:
             raise Unheard from error
 
+    @property
+    def has_heard(self) -> bool:
+        """Tell whether something came together with the answer to a statement: the socket does not show that."""
+        return bool(self._driver.notifies)
+
     def heard(self) -> list[tuple[str, str]]:
         """Return what has been announced since the last call, channel and payload, without waiting; raises Unheard."""
         try:
@@ -84,8 +89,10 @@ class Due:
 
 _DUE = """
 select f.name,
-  exists (select from incoming_events e where e.function_id = f.name and e.batch_id is null and e.outcome is null
-    and e.due_at <= statement_timestamp()) as is_due,
+  -- The first in the order of an index: to look for any that is due could mean to look at all that wait.
+  coalesce((select e.due_at from incoming_events e
+    where e.function_id = f.name and e.batch_id is null and e.outcome is null
+    order by e.due_at limit 1) <= statement_timestamp(), false) as is_due,
   (select extract(epoch from e.due_at - clock_timestamp())::float from incoming_events e
    where e.function_id = f.name and e.batch_id is null and e.outcome is null and e.due_at > statement_timestamp()
    order by e.due_at limit 1) as next_in

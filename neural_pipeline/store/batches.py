@@ -146,7 +146,8 @@ def put_on_batch(connection: Connection, events: Sequence[DueEvent], *, function
 # What is locked is being superseded or cancelled; to wait for it could be to wait in a circle.
 _ATTACH = """
 with waiting as materialized (
-  select id from incoming_events where id = any(:ids) and batch_id is null and outcome is null
+  -- "is true" keeps the planner off the indexes of what waits: they may hold a great deal more than this by now.
+  select id from incoming_events where id = any(:ids) and (batch_id is null and outcome is null) is true
   for no key update skip locked
 )
 update incoming_events e set batch_id = :batch_id from waiting w where e.id = w.id

@@ -91,9 +91,14 @@ def authors_of_commits(
       case when lower(o.metadata ->> 'headAuthorLogin') = lower(o.actor ->> 'name')
         then o.metadata ->> 'headAuthorName' end as name
     from jsonb_to_recordset(cast(:commits as jsonb)) k(workspace_id text, sha text)
-    join lightfast_workspace_neural_observations o on o.workspace_id = k.workspace_id and o.source = 'github'
-      and o.source_references @> jsonb_build_array(jsonb_build_object('type', 'commit', 'id', k.sha))
-    where o.actor ->> 'id' ~ '^[0-9]+$'
+    -- Commit by commit: the planner takes a commit for something common, and would read all observations.
+    cross join lateral (
+      select * from lightfast_workspace_neural_observations
+      where workspace_id = k.workspace_id
+        and source_references @> jsonb_build_array(jsonb_build_object('type', 'commit', 'id', k.sha))
+      offset 0
+    ) o
+    where o.source = 'github' and o.actor ->> 'id' ~ '^[0-9]+$'
     order by o.id
     """
     records = record_set({"workspace_id": workspace, "sha": sha} for workspace, sha in sorted(set(commits)))
@@ -107,8 +112,13 @@ def authors_of_commits(
 _CLUSTERS = f"""
 select distinct on (c.id) c.workspace_id, c.external_id, {_CLUSTER}
 from jsonb_to_recordset(cast(:spans as jsonb)) s(workspace_id text, first_at timestamptz, last_at timestamptz)
-join lightfast_workspace_observation_clusters c on c.workspace_id = s.workspace_id and c.status = 'open'
-  and c.last_observation_at >= s.first_at and c.first_observation_at <= s.last_at
+-- Span by span: the planner takes them for a hundred long ones, and would read all clusters.
+cross join lateral (
+  select * from lightfast_workspace_observation_clusters
+  where workspace_id = s.workspace_id and status = 'open'
+    and last_observation_at >= s.first_at and first_observation_at <= s.last_at
+  offset 0
+) c
 order by c.id
 """  # noqa: S608 - made of constants
 

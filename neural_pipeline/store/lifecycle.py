@@ -29,7 +29,8 @@ with facts as (
   join lightfast_workspace_workflow_runs r on r.event_id = e.id
   left join event_batches b on b.id = e.batch_id
   left join lightfast_workspace_workflow_runs s on s.event_id = e.superseded_by
-  where {scope} and r.status in ('queued', 'running') and (e.outcome is not null or e.begun_at is not null)
+  -- "is true" keeps the planner off the status: what waits are few in its statistics, and may be very many by now.
+  where {scope} and (r.status in ('queued', 'running')) is true and (e.outcome is not null or e.begun_at is not null)
   order by r.id for update of r
 ), moved as (
   update lightfast_workspace_workflow_runs r
@@ -95,7 +96,7 @@ def return_to_queue(connection: Connection, event_ids: Sequence[int]) -> int:
     set status = 'queued', started_at = null, batch_id = null, dagster_run_id = null, attempt = e.attempt,
       updated_at = clock_timestamp()
     from incoming_events e
-    where e.id = any(:ids) and r.event_id = e.id and e.batch_id is null and e.outcome is null
-      and (r.status = 'running' or r.status = 'queued' and r.attempt <> e.attempt)
+    where e.id = any(:ids) and r.event_id = e.id and (e.batch_id is null and e.outcome is null) is true
+      and (r.status = 'running' or r.status = 'queued' and r.attempt <> e.attempt) is true
     """
     return run(connection, sql, ids=list(event_ids))

@@ -48,8 +48,8 @@ def test_every_step_takes_as_many_statements_for_many_events_as_for_a_few(busy: 
 def test_every_chunk_of_a_capture_takes_as_many_statements_as_the_one_before(
     busy: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("NEURAL_CAPTURE_CHUNK", "20")
-    numbers = [counted(busy, f"c{n}", n, until="settlement").numbers() for n in (20, 40, 60)]
+    monkeypatch.setenv("NEURAL_CAPTURE_CHUNK", "50")
+    numbers = [counted(busy, f"c{n}", n, until="settlement").numbers() for n in (50, 100, 150)]
     assert [(one["assignment"], one["progress"], one["settlement"]) for one in numbers] == [
         (numbers[0]["assignment"], numbers[0]["progress"], numbers[0]["settlement"])
     ] * 3

@@ -152,7 +152,7 @@ def own_yard(server: Path, template: str, home: Path, *, module: str = STOPPABLE
     create_database(server_url(server, "postgres"), name, template=template)
     engine = engine_for(url)
     with pytest.MonkeyPatch.context() as patch:
-        environment = environment_of(engine, url, home)
+        environment = environment_of(engine, url, home) | {"NEURAL_RUN_LAUNCHER": "warm"}
         for variable, value in environment.items():
             patch.setenv(variable, value)
         with engine.begin() as connection:

@@ -43,6 +43,7 @@ FAST = {
     "NEURAL_ISOLATING_LOSSES": "5",
     "NEURAL_LEASE_SECONDS": "6",
     "NEURAL_RETRY_BASE_SECONDS": "1",
+    "NEURAL_RUN_LAUNCHER": os.environ.get("NEURAL_RUN_LAUNCHER", "stock"),
     "NEURAL_DISPATCHER": os.environ.get("NEURAL_DISPATCHER", "false"),
     **{
         f"NEURAL_{child}_{period}_SECONDS": seconds
@@ -171,10 +172,10 @@ class Site:
         """Start what `neural up` starts beside the daemon and what does not run yet: the run server, the dispatcher."""
         environment = self.environment()
         commands: dict[str, list[str]] = {}
-        if environment.get("NEURAL_RUN_LAUNCHER", "warm") == "warm":
+        if environment["NEURAL_RUN_LAUNCHER"] == "warm":
             commands["run server"] = [*RUN_SERVER, "--module", DEFINITIONS]
         if environment["NEURAL_DISPATCHER"] == "true":
-            commands["dispatcher"] = [*DISPATCHER]
+            commands["dispatcher"] = [*DISPATCHER, DEFINITIONS]
         for name, command in commands.items():
             if name not in self.companions:
                 self.companions[name] = kept(command, environment | ONE_THREAD, self.home, again=name)

@@ -72,7 +72,7 @@ create table incoming_events (
 );
 create unique index incoming_event_delivery_idx
   on incoming_events (source, delivery_id, workspace_id, function_id);
-create index incoming_event_waiting_idx on incoming_events (function_id, workspace_id, received_at, id)
+create index incoming_event_waiting_idx on incoming_events (function_id, workspace_id, received_at, id, due_at)
   where batch_id is null and outcome is null;
 create index incoming_event_due_idx on incoming_events (function_id, due_at)
   where batch_id is null and outcome is null;

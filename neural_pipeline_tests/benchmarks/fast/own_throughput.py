@@ -44,6 +44,7 @@ EVENTS = 20_000
 SLOWEST = 20.0
 """Events a second below which waiting is given up."""
 
+PATIENCE_SECONDS = 180.0
 INGEST_SECONDS = 600.0
 _FEEDER = "neural_pipeline_tests.benchmarks.fast.own_feeder"
 
@@ -134,7 +135,7 @@ def _measured(site: Site, running: Running, events: Events) -> Measured:
         before, dagster_before = record_of(connection), dagster_places(connection)
     with metered(running) as meter:
         fed = feed(site, files)
-        patience = 60 + events.count / SLOWEST
+        patience = PATIENCE_SECONDS + events.count / SLOWEST
         end = site.await_end(running, f"{events.count} events", seconds=patience)
     site.let_runs_end(running)
     with site.engine.begin() as connection:

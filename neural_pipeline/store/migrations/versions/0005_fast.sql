@@ -31,3 +31,8 @@ alter table lightfast_workspace_actor_profiles
   set (autovacuum_analyze_scale_factor = 0.02, autovacuum_vacuum_scale_factor = 0.05);
 alter table lightfast_org_actor_identities
   set (autovacuum_analyze_scale_factor = 0.02, autovacuum_vacuum_scale_factor = 0.05);
+
+-- With due_at in it, what waits but is not due is passed over without a look at its row.
+drop index incoming_event_waiting_idx;
+create index incoming_event_waiting_idx on incoming_events (function_id, workspace_id, received_at, id, due_at)
+  where batch_id is null and outcome is null;
