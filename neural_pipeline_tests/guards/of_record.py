@@ -22,7 +22,7 @@ OF_RECORD = (
     Guard(
         "a finished row is left alone by a recorder with old facts",
         "store/lifecycle.py",
-        "where {scope} and r.status in ('queued', 'running') and",
+        "where {scope} and (r.status in ('queued', 'running')) is true and",
         "where {scope} and",
         (
             "postgres/test_recorder.py"
