@@ -17,6 +17,7 @@ from dagster._core.launcher import WorkerStatus
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import WorkspaceFileTarget
 
+from neural_pipeline.automation import run_server_socket
 from neural_pipeline.automation.launcher import NoWayToLaunch
 from neural_pipeline.automation.run_server_socket import FolderNotPrivate, Line, line_to, listen, place
 from neural_pipeline.cli.companions import ONE_THREAD, RUN_SERVER
@@ -210,8 +211,9 @@ def test_a_path_too_long_for_a_socket_is_replaced_by_one_that_only_this_user_can
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     with tempfile.TemporaryDirectory(prefix="neural-") as short:
-        monkeypatch.setattr(tempfile, "tempdir", short)
+        monkeypatch.setattr(run_server_socket, "SHORT_FOLDER", Path(short))
         path = place(tmp_path / ("long" * 30), "postgresql://host/database")
+        assert path.is_relative_to(short)
         assert len(str(path)) <= 100
         listener = listen(path)
         assert path.parent.stat().st_mode & 0o777 == 0o700
