@@ -9,7 +9,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from neural_pipeline.store.sql import read_json, scalar
 
-_KEEPALIVE: dict[str, int] = {
+KEEPALIVE: dict[str, int] = {
     "keepalives": 1,
     "keepalives_idle": 10,
     "keepalives_interval": 5,
@@ -37,7 +37,7 @@ def _engine(url: str) -> Engine:
         max_overflow=6,
         pool_pre_ping=True,
         hide_parameters=True,
-        connect_args=_KEEPALIVE,
+        connect_args=KEEPALIVE,
         json_deserializer=read_json,
     )
     event.listen(engine, "connect", _introduce)
