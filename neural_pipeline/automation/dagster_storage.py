@@ -57,8 +57,14 @@ class _Pooled:
         self._engine = engine
         return self
 
+    def hang_up(self) -> None:
+        """Close the connections of the pool; the next call opens one."""
+        self._engine.dispose()
 
-class _Runs(_Pooled, PostgresRunStorage):
+
+class PooledRunStorage(_Pooled, PostgresRunStorage):
+    """Runs, heartbeats and what was found."""
+
     has_built_index = _for_good(PostgresRunStorage.has_built_index)
     has_run_stats_index_cols = _for_good(PostgresRunStorage.has_run_stats_index_cols)
     has_backfill_id_column = _for_good(PostgresRunStorage.has_backfill_id_column)
@@ -90,7 +96,7 @@ class PooledPostgresStorage(DagsterPostgresStorage):
             _there.add(key)
         super().__init__(postgres_url, should_autocreate_tables=key not in _there, inst_data=inst_data)
         _there.add(key)
-        self._run_storage = _Runs(postgres_url, should_autocreate_tables=False).taking_from(engine)
+        self._run_storage = PooledRunStorage(postgres_url, should_autocreate_tables=False).taking_from(engine)
         self._event_log_storage = _Events(postgres_url, should_autocreate_tables=False).taking_from(engine)
         self._schedule_storage = _Turns(postgres_url, should_autocreate_tables=False).taking_from(engine)
 

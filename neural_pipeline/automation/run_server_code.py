@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 
 import neural_pipeline
+from neural_pipeline.automation.run_server_rehearsal import rehearse
 
 NEEDED = (
     "dagster._core.executor.in_process",
@@ -49,6 +50,7 @@ def load(module: str) -> Code:
         for name in (module, *NEEDED):
             importlib.import_module(name)
         _resolve(sys.modules[module])
+        rehearse()
     except Exception as error:  # whatever the code on disk does when it is imported
         traceback.print_exc()
         return Code(module, before, f"the code cannot be loaded: {type(error).__name__}: {error}")

@@ -17,6 +17,7 @@ from dagster._utils.hosted_user_process import recon_job_from_origin
 from dagster._utils.interrupts import capture_interrupts
 
 from neural_pipeline.automation.run_server_process import worker_of
+from neural_pipeline.automation.run_server_rehearsal import dagster_instance
 
 _ENDS = {dg.DagsterEventType.RUN_SUCCESS, dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.RUN_CANCELED}
 _PAUSES = (0.0, 1.0, 3.0, 10.0)
@@ -25,7 +26,7 @@ _PAUSES = (0.0, 1.0, 3.0, 10.0)
 
 def execute(run_id: str) -> int:
     """Execute a run in this process; return 0 if its end is in the event log, 1 if somebody should look."""
-    with capture_interrupts(), dg.DagsterInstance.get() as instance:
+    with capture_interrupts(), dagster_instance() as instance:
         run = instance.get_run_by_id(run_id)
         if run is None or run.job_code_origin is None:
             sys.stderr.write(f"run {run_id} cannot be executed: it is not in Dagster's storage, or has no origin\n")
@@ -61,7 +62,7 @@ def report_death(run_id: str, *, pid: int, exit_code: int) -> int:
 
 
 def _report_death(run_id: str, pid: int, exit_code: int) -> None:
-    with dg.DagsterInstance.get() as instance:
+    with dagster_instance() as instance:
         run = instance.get_run_by_id(run_id)
         worker = worker_of(run) if run else None
         if run is None or run.is_finished or worker is None or worker.pid != pid:

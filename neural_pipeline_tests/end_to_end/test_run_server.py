@@ -55,6 +55,15 @@ def observations(engine: Engine) -> int:
         return scalar(connection, "select count(*) from lightfast_workspace_neural_observations")
 
 
+def test_what_is_forked_from_has_one_thread_and_no_connection_to_the_database(shared: Yard):
+    assert shared.server is not None
+    process = psutil.Process(shared.server.pid)
+    assert "could not be rehearsed" not in shared.log()
+    assert process.num_threads() == 1
+    sockets = process.net_connections("all")
+    assert {socket.laddr for socket in sockets} == {str(shared.socket)}
+
+
 def test_a_run_is_executed_by_a_process_that_the_server_forks(shared: Yard):
     hand_in(shared.engine)
     before = observations(shared.engine)
