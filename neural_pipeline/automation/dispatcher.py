@@ -34,6 +34,9 @@ _LONGEST_SLEEP = 5.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 15.0
 """Seconds before another attempt where the database is away."""
 
+_SENSOR_NEEDS = 0.2
+"""Seconds until a function is looked at again that its sensor is assigning just now."""
+
 _WRITTEN_AFTER = 0.05
 _LAST_LOOK_AFTER = 0.5
 """Dagster announces an event before the run has the status that comes with it: so long after it is looked at."""
@@ -51,7 +54,8 @@ class Dispatcher:
         """Runs of which there was news, and whether this is the last time that they are looked at for it."""
 
     def catch_up(self) -> None:
-        """Act on whatever may have been announced while nobody listened."""
+        """Act on whatever may have been announced while nobody listened, or was left half done."""
+        attempt("looking for runs left half launched", self.desk.give_up_unlaunched)
         now = time.monotonic()
         self._due.announce(now)
         self._hear_of_outcomes(now)
@@ -106,7 +110,11 @@ class Dispatcher:
         if due.next_in is not None:
             self._due.announce(time.monotonic(), after=due.next_in)
         for name in due.functions:
-            attempt(f"starting {name}", lambda name=name: self.desk.start_due(FunctionId(name)))
+            attempt(f"starting {name}", lambda name=name: self._start_due(name))
+
+    def _start_due(self, name: str) -> None:
+        if self.desk.start_due(FunctionId(name)) is None:
+            self._due.announce(time.monotonic(), after=_SENSOR_NEEDS)
 
     def _settle(self) -> None:
         working = set(self.desk.running().values())

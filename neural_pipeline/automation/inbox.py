@@ -68,7 +68,7 @@ def inbox_sensor(job: dg.JobDefinition, function_id: FunctionId) -> dg.SensorDef
         description=f"Puts due events of {function_id} on batches and asks for a run per batch.",
     )
     def sensor(pipeline: Pipeline) -> Iterator[dg.RunRequest | dg.SkipReason]:
-        with pipeline.transaction() as connection:
+        with pipeline.brief_transaction() as connection:
             # First, as it holds off the dispatcher: what is assigned from here on is this sensor's to ask for.
             waiting = left_to_the_sensor(connection, function_id=function_id)
             assignment = assign_due(connection, pipeline, function_id)

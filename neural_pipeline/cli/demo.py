@@ -23,7 +23,7 @@ from neural_pipeline.cli.output import ExitCode, console, say
 from neural_pipeline.cli.reading import read_files
 from neural_pipeline.cli.refusal import Refusal
 from neural_pipeline.cli.tally import Tally
-from neural_pipeline.cli.up import only_daemon, own_server
+from neural_pipeline.cli.up import only_daemon, own_server, take_back
 from neural_pipeline.cli.workspaces import new_settings
 from neural_pipeline.postgres.target import Target
 from neural_pipeline.settings import Settings
@@ -81,6 +81,7 @@ def _work_off(engine: Engine, settings: Settings, target: Target, place: Connect
         with companions.dispatcher(settings, target, environment):
             _wait_for_all(engine, process, log)
         let_runs_finish(place, seconds=settings.drain_seconds, is_impatient=lambda: False)
+    take_back(target)
 
 
 def _make_workspaces(engine: Engine, settings: Settings) -> None:

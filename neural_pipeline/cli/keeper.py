@@ -35,7 +35,11 @@ def keep_again(command: Sequence[str], *, patience: float, name: str) -> int:
     family, pause = set[psutil.Process](), _FIRST_PAUSE
     while True:
         began = time.monotonic()
-        child = _start(command, output=sys.stderr.fileno())
+        try:
+            child = _start(command, output=sys.stderr.fileno())
+        except OSError as problem:
+            _tell(f"the {name} cannot be started ({problem})")
+            return 1
         family = _watch(child, family)
         if child.poll() is None:
             return _stop(child, family, patience=patience)

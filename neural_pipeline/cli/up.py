@@ -99,6 +99,7 @@ def up(
             with companions.dispatcher(settings, target, environment):
                 _serve(process, address_of(host, number), log, interruptions, place=place)
             _drain(place, settings.drain_seconds, interruptions, target=target)
+        take_back(target)
     say("stopped")
 
 
@@ -168,11 +169,21 @@ def _drain(place: Connection, seconds: float, interruptions: Interruptions, *, t
     if running:
         say(f"letting {running} running batches finish, for at most {seconds:.0f} s; Ctrl-C again does not wait")
     let_runs_finish(place, seconds=seconds, is_impatient=lambda: interruptions.count > 1)
+    take_back(target)
+    say("stopping")
+
+
+def take_back(target: Target) -> None:
+    """Take back the batches of runs that are not done: before they are stopped, which would be taken for their end.
+
+    And once more when their processes are gone, as a run that was starting may have taken one in between.
+    """
     try:
         with engine_for(target.url).begin() as connection:
             wait_briefly(connection)
             left = hand_back_all(connection, reason="handed_back: shutdown")
     except DBAPIError:
-        say("stopping; batches could not be taken back: their events will be done again when their leases have run out")
+        say("batches could not be taken back: their events will be done again when their leases have run out")
     else:
-        say("stopping" if not left else f"stopping with {left} batches unfinished: their events will be done again")
+        if left:
+            say(f"{left} batches are unfinished: their events will be done again")

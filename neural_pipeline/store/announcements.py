@@ -117,14 +117,17 @@ _ASKING = "hashtext('neural.asking'), hashtext(:name)"
 
 
 @contextmanager
-def asking_for_runs(connection: Connection, *, function_id: str) -> Generator[None]:
+def asking_for_runs(connection: Connection, *, function_id: str) -> Generator[bool]:
     """Hold off the sensor of a function from the batches that are assigned meanwhile, until their runs are launched.
 
-    The connection has statements as transactions; that it ends, with its process, ends this too.
+    Gives False while the sensor is at it itself. The connection has statements as transactions; that it ends, with its
+    process, ends this too.
     """
-    scalar(connection, f"select pg_advisory_lock({_ASKING})", name=function_id)
+    if not scalar(connection, f"select pg_try_advisory_lock({_ASKING})", name=function_id):
+        yield False
+        return
     try:
-        yield
+        yield True
     finally:
         scalar(connection, f"select pg_advisory_unlock({_ASKING})", name=function_id)
 

@@ -1,13 +1,15 @@
 """The runs that the dispatcher makes: as the sensor's would be, started at once or queued as Dagster's limits say."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import dagster as dg
 import pytest
 import yaml
 
 from neural_pipeline.automation.dispatcher import Dispatcher
-from neural_pipeline.automation.dispatcher_runs import DEFINITIONS, LOCATION, Launchable, load_jobs
+from neural_pipeline.automation.dispatcher_runs import DEFINITIONS, LAUNCHED_TAG, LOCATION, Launchable, load_jobs
+from neural_pipeline.automation.run_server_process import Worker
 from neural_pipeline.cli.environment import deployment_file
 from neural_pipeline.contracts.functions import FunctionId
 from neural_pipeline.definitions import workflows
@@ -42,6 +44,7 @@ def test_the_run_is_the_one_that_the_sensor_would_have_asked_for(site: Site, dis
     daemons = {"dagster/run_key": request.run_key, ".dagster/repository": None, "dagster/code_location": LOCATION}
     expected = {**job.run_tags, **request.tags, **daemons}
     made = {name.removeprefix("."): value for name, value in run.tags.items()}
+    assert LAUNCHED_TAG not in made
     assert made == {name: value for name, value in expected.items() if value is not None}
     assert run.remote_job_origin is not None
     assert run.remote_job_origin.repository_origin.get_label() == f"__repository__@{LOCATION}"
@@ -88,6 +91,29 @@ def test_with_a_warm_launcher_the_run_is_started_without_the_queue(site: Site, d
     until(dispatcher, lambda: warm.launched)
     [run] = site.instance.get_runs()
     assert (warm.launched, run.status) == ([run.run_id], dg.DagsterRunStatus.STARTING)
+
+
+@pytest.mark.parametrize("worker", ["none", "dead", "alive", "elsewhere"])
+def test_a_run_whose_dispatcher_died_while_it_launched_it_is_given_up_by_the_next(
+    site: Site, dispatcher: Dispatcher, warm: Warm, worker: str
+):
+    site.ingest(source_event("a"))
+    until(dispatcher, lambda: warm.launched)
+    [run] = site.instance.get_runs()
+    this = Worker.this_process(run.run_id)
+    named = {"dead": replace(this, born=this.born - 1), "alive": this, "elsewhere": replace(this, host="elsewhere")}
+    if worker in named:
+        site.instance.add_run_tags(run.run_id, named[worker].tags())
+    others = site.instance.create_run_for_job(
+        dispatcher.desk.jobs[CAPTURE].job, status=dg.DagsterRunStatus.STARTING
+    )  # the daemon's
+    given_up = [run.run_id] if worker in {"none", "dead"} else []
+    assert dispatcher.desk.give_up_unlaunched() == given_up
+    assert [
+        one.run_id for one in site.instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE]))
+    ] == given_up
+    assert dispatcher.desk.give_up_unlaunched() == []
+    assert others.run_id not in given_up
 
 
 def going(site: Site, job: dg.JobDefinition, *, times: int = 1) -> None:

@@ -14,7 +14,7 @@ from neural_pipeline.automation.dispatcher import Dispatcher
 from neural_pipeline.automation.dispatcher_runs import Launchable, load_jobs
 from neural_pipeline.contracts.functions import FunctionId
 from neural_pipeline.resources import Pipeline
-from neural_pipeline.store.announcements import Unheard
+from neural_pipeline.store.announcements import Unheard, left_to_the_sensor
 from neural_pipeline.store.drain import start_draining
 from neural_pipeline.store.exclusive import Taken
 from neural_pipeline_tests.building import source_event, workspaces
@@ -162,6 +162,39 @@ def test_while_the_dispatcher_asks_for_a_run_the_sensor_does_not(
     site.ingest(source_event("a"))
     until(dispatcher, lambda: queued(site))
     assert ticks == [[]]
+
+
+def test_while_the_sensor_assigns_the_dispatcher_does_not_wait_for_it(site: Site, dispatcher: Dispatcher):
+    site.ingest(source_event("a"))
+    with site.engine.begin() as connection:
+        left_to_the_sensor(connection, function_id=CAPTURE)
+        for_a_while(dispatcher)
+        assert (queued(site), site.batches()) == ([], [])
+        assert dispatcher.desk.start_due(FunctionId.PROFILE_UPDATE) == []
+    until(dispatcher, lambda: queued(site))
+
+
+def test_runs_that_take_too_long_to_ask_for_are_left_to_the_sensor(
+    site: Site, dispatcher: Dispatcher, monkeypatch: pytest.MonkeyPatch
+):
+    create, now = Launchable.create_run, time.monotonic
+
+    def create_slowly(*given: Any) -> dg.DagsterRun:
+        monkeypatch.setattr(time, "monotonic", lambda: now() + 20)
+        return create(*given)
+
+    monkeypatch.setattr(Launchable, "create_run", create_slowly)
+    monkeypatch.setenv("NEURAL_CAPTURE_MAX_BATCH", "1")
+    dispatcher.desk = replace(dispatcher.desk, pipeline=Pipeline())
+    with site.engine.begin() as connection:
+        names = workspaces(connection, "ws_0", "ws_1")
+    for name in names:
+        site.ingest(source_event("a"), workspace_id=name)
+    assert len(dispatcher.desk.start_due(CAPTURE) or []) == 2
+    [run] = queued(site)
+    asked = [request.run_key for request in site.tick()]
+    assert len(asked) == 2
+    assert run.tags["dagster/run_key"] in asked
 
 
 def test_sensor_and_dispatcher_at_once_put_each_event_on_one_batch_with_one_run(site: Site, dispatcher: Dispatcher):

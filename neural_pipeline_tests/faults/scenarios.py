@@ -11,6 +11,7 @@ from neural_pipeline.automation.lifecycle import lifecycle_sensors
 from neural_pipeline.definitions import defs
 from neural_pipeline.workflows.batch_work.tags import BATCH_TAG
 from neural_pipeline.workflows.observation_capture.job import observation_capture
+from neural_pipeline_tests.faults.companions import kill_the_dispatcher, kill_the_run_server
 from neural_pipeline_tests.faults.events import HANG, POISON
 from neural_pipeline_tests.faults.site import Site, kill, terminate_backends
 
@@ -212,17 +213,6 @@ def kill_the_code_server(site: Site) -> None:
     site.go_on("store")
 
 
-def kill_the_run_server(site: Site) -> None:
-    """First alone, its run goes on; then together with the worker of a run, so that nobody is left to report that."""
-    site.stop_in("store")
-    kill(site.run_server())
-    site.go_on("store")
-    worker = site.stop_in("recount")
-    kill(site.run_server())
-    kill(worker)
-    site.go_on("recount")
-
-
 def reboot(site: Site) -> None:
     """Everything ends at once, the server too, and is started again."""
     site.stop_in("store")
@@ -288,7 +278,19 @@ SCENARIOS = (
     Scenario("run-cancelled", "a run at work is cancelled in Dagster", cancel_a_run, may_cancel=True),
     Scenario("commits-unanswered", "connections are cut 25 times during the work", cut_connections),
     Scenario("code-reloaded", "the code server is killed while runs are at work", kill_the_code_server),
-    Scenario("run-server-killed", "kill -9 of the run server, alone and with a worker", kill_the_run_server),
+    Scenario(
+        "run-server-killed",
+        "kill -9 of the run server, alone and with a worker",
+        kill_the_run_server,
+        settings={"NEURAL_RUN_LAUNCHER": "warm"},
+    ),
+    Scenario(
+        "dispatcher-killed",
+        "kill -9 of the dispatcher, four times while it starts runs",
+        kill_the_dispatcher,
+        settings={"NEURAL_RUN_LAUNCHER": "warm", "NEURAL_DISPATCHER": "true", "NEURAL_CAPTURE_MAX_BATCH": "100"},
+        patience=60.0,
+    ),
     Scenario("reboot", "everything ends at once, Postgres too", reboot),
 )
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
