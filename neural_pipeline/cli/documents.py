@@ -2,8 +2,11 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, cast
+
+from neural_pipeline.sources.quick_json import Undecided, read_quickly
 
 _UNKNOWN = "unknown"
 _NOT_TOLD = "cannot be told apart by its keys: pass --source and --event-type"
@@ -35,6 +38,8 @@ class Delivery:
 
 def parse(body: bytes) -> tuple[Any, str | None]:
     """Parse JSON; return the value, or None and one line that says why it is none."""
+    with suppress(Undecided):
+        return read_quickly(body), None
     try:
         return json.loads(body.decode("utf-8-sig")), None
     except UnicodeDecodeError as error:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, NoReturn
@@ -12,6 +13,7 @@ from neural_pipeline.contracts.events import Source, SourceEvent
 from neural_pipeline.sources.errors import InvalidPayload, UnsupportedEvent
 from neural_pipeline.sources.git_history import parse_record
 from neural_pipeline.sources.github import branch_of
+from neural_pipeline.sources.quick_json import Undecided, read_quickly
 from neural_pipeline.sources.sanitation import one_line
 from neural_pipeline.sources.transform import known_source, require_observation, to_source_event
 
@@ -102,6 +104,8 @@ def _finite(text: str) -> float:
 
 def parse_json(body: bytes) -> JsonValue:
     """Read JSON as Postgres can keep it; raises InvalidPayload, whose reason is one line."""
+    with suppress(Undecided):
+        return read_quickly(body)
     try:
         return json.loads(body.decode("utf-8-sig"), parse_constant=_refuse_constant, parse_float=_finite)
     except UnicodeDecodeError as error:
