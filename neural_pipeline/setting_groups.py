@@ -1,5 +1,6 @@
 """Settings of the child workflows, of search, metrics and models, as groups that `settings.Settings` is made of."""
 
+import sys
 from typing import Literal
 
 from pydantic import Field, SecretStr
@@ -56,11 +57,11 @@ class LaunchSettings(BaseSettings):
     """How runs come about under `neural up`: who starts their processes, and whether sensors are waited for."""
 
     run_launcher: Literal["warm", "stock"] = Field(
-        default="stock",
-        description="stock: Dagster's default; warm: runs are forked from a process with all imports. See decision 19.",
+        default="warm" if sys.platform == "linux" else "stock",
+        description="warm: runs are forked from a process with all imports; stock: as Dagster does. See decision 19.",
     )
     dispatcher: bool = Field(
-        default=False,
+        default=True,
         description="Act on new events and ended runs at once, not with the next turn of the sensors. See decision 20.",
     )
 

@@ -4,6 +4,8 @@ Dagster's own opens a connection per call, and whenever an instance is made, whi
 looks whether its tables are complete. Private attributes are used here; Dagster is pinned to one version.
 """
 
+import os
+import weakref
 from collections.abc import Callable
 from functools import lru_cache, wraps
 from typing import Any, Self, TypeVar, cast
@@ -26,6 +28,8 @@ from neural_pipeline.store.database import KEEPALIVE
 _Look = TypeVar("_Look", bound=Callable[..., bool])
 _there: set[tuple[str, ...]] = set()
 """What was found in each database: tables, columns and migrations, none of which is ever taken away."""
+
+_engines: "weakref.WeakSet[Engine]" = weakref.WeakSet()
 
 _ARE_TABLES_THERE = text("""
 select bool_and(to_regclass(name) is not null)
@@ -57,14 +61,8 @@ class _Pooled:
         self._engine = engine
         return self
 
-    def hang_up(self) -> None:
-        """Close the connections of the pool; the next call opens one."""
-        self._engine.dispose()
 
-
-class PooledRunStorage(_Pooled, PostgresRunStorage):
-    """Runs, heartbeats and what was found."""
-
+class _Runs(_Pooled, PostgresRunStorage):
     has_built_index = _for_good(PostgresRunStorage.has_built_index)
     has_run_stats_index_cols = _for_good(PostgresRunStorage.has_run_stats_index_cols)
     has_backfill_id_column = _for_good(PostgresRunStorage.has_backfill_id_column)
@@ -96,7 +94,7 @@ class PooledPostgresStorage(DagsterPostgresStorage):
             _there.add(key)
         super().__init__(postgres_url, should_autocreate_tables=key not in _there, inst_data=inst_data)
         _there.add(key)
-        self._run_storage = PooledRunStorage(postgres_url, should_autocreate_tables=False).taking_from(engine)
+        self._run_storage = _Runs(postgres_url, should_autocreate_tables=False).taking_from(engine)
         self._event_log_storage = _Events(postgres_url, should_autocreate_tables=False).taking_from(engine)
         self._schedule_storage = _Turns(postgres_url, should_autocreate_tables=False).taking_from(engine)
 
@@ -116,7 +114,7 @@ class PooledPostgresStorage(DagsterPostgresStorage):
 @lru_cache(maxsize=8)
 def _engine(url: str) -> Engine:
     """Return this process's engine for Dagster's tables; each statement is committed, as by Dagster's own."""
-    return create_engine(
+    engine = create_engine(
         url,
         isolation_level="AUTOCOMMIT",
         pool_size=4,
@@ -127,6 +125,23 @@ def _engine(url: str) -> Engine:
         use_native_hstore=False,
         connect_args=KEEPALIVE,
     )
+    _engines.add(engine)
+    return engine
+
+
+def hang_up() -> None:
+    """Close the connections of this process that are in no use; the next call opens one."""
+    for engine in list(_engines):
+        engine.dispose()
+
+
+def _forget_connections() -> None:
+    """What a fork inherits is its parent's: it must neither use nor close it."""
+    for engine in list(_engines):
+        engine.dispose(close=False)
+
+
+os.register_at_fork(after_in_child=_forget_connections)
 
 
 def _are_tables_there(engine: Engine) -> bool:

@@ -25,16 +25,13 @@ from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._utils.tags import TagConcurrencyLimitsCounter
 
 from neural_pipeline.automation.inbox import sensor_name
-from neural_pipeline.automation.run_server_process import worker_of
+from neural_pipeline.automation.run_server_process import LAUNCHING_TAG, worker_of
 from neural_pipeline.contracts.functions import FunctionId
 from neural_pipeline.workflows.batch_work.tags import FUNCTION_TAG
 
 DEFINITIONS = "neural_pipeline.definitions"
 LOCATION = "neural_pipeline"
 """Module and name of the code location, as in workspace.yaml."""
-
-LAUNCHED_TAG = "neural/launched_by"
-"""On runs that the dispatcher launches itself, before it does."""
 
 _ATTRIBUTE = "defs"
 
@@ -100,7 +97,7 @@ def start(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
     """Launch a run at once if that needs no code server and keeps Dagster's limits; queue it otherwise."""
     nowhere = cast("Any", None)  # neither the queue nor a warm launcher looks at a workspace
     if may_start_at_once(instance, run):
-        instance.add_run_tags(run.run_id, {LAUNCHED_TAG: "dispatcher"})
+        instance.add_run_tags(run.run_id, {LAUNCHING_TAG: run.run_id})
         instance.launch_run(run.run_id, nowhere)
     else:
         instance.submit_run(run.run_id, nowhere)
@@ -111,8 +108,8 @@ def unlaunched(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
 
     A forked process is put down before it is let go, and ends with a dispatcher that has not done so.
     """
-    starting = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTING], tags={LAUNCHED_TAG: "dispatcher"})
-    return [run for run in instance.get_runs(starting) if not _is_worked_on(run)]
+    starting = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTING]))
+    return [run for run in starting if run.tags.get(LAUNCHING_TAG) == run.run_id and not _is_worked_on(run)]
 
 
 def _is_worked_on(run: dg.DagsterRun) -> bool:

@@ -3,12 +3,13 @@
 What a launcher is stands in a private module of Dagster, which is therefore pinned to one version.
 """
 
+import os
 from pathlib import Path
 
 import dagster as dg
 from dagster._core.launcher import CheckRunHealthResult, LaunchRunContext, WorkerStatus
 
-from neural_pipeline.automation.run_server_process import WORKER_TAG, Worker, worker_of
+from neural_pipeline.automation.run_server_process import LAUNCHING_TAG, WORKER_TAG, Worker, worker_of
 from neural_pipeline.automation.run_server_socket import FolderNotPrivate, line_to, place_of
 from neural_pipeline.settings import Settings
 
@@ -28,14 +29,18 @@ class WarmRunLauncher(dg.DefaultRunLauncher):
     def launch_run(self, context: LaunchRunContext) -> None:
         """Start the process of a run; raises NoWayToLaunch, and what the default launcher raises."""
         run, settings = context.dagster_run, Settings.load()
+        if context.workspace is not None and run.tags.get(LAUNCHING_TAG):
+            self._instance.add_run_tags(run.run_id, {LAUNCHING_TAG: ""})
         if settings.run_launcher == "warm":
-            refusal = self._launch_warm(run, self._path(settings))
+            path = self._path(settings)
+            refusal = self._launch_warm(run, path)
             if refusal is None:
                 self._run_ids.add(run.run_id)  # pyright: ignore[reportUnknownMemberType] - dagster says `set()` only
                 return
             if context.workspace is None:
                 raise NoWayToLaunch(f"not forked: {refusal}; and there is no workspace with a code server")
-            self._tell(run, f"Launched through the code server, not forked: {refusal}.")
+            if os.path.exists(path):  # noqa: PTH110 - that of pathlib raises; where no run server was started at all, that is how runs are launched
+                self._tell(run, f"Launched through the code server, not forked: {refusal}.")
         super().launch_run(context)
 
     def is_warm(self) -> bool:

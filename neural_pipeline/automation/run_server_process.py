@@ -13,6 +13,12 @@ import psutil
 
 WORKER_TAG = "neural/worker"
 
+LAUNCHING_TAG = "neural/launching"
+"""The id of a run that the dispatcher launches itself; empty if somebody with a workspace does so instead.
+
+A run that is executed again has the tags of the first one, but another id.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Worker:

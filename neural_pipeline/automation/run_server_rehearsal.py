@@ -9,7 +9,7 @@ import traceback
 import dagster as dg
 from sqlalchemy import Engine
 
-from neural_pipeline.automation.dagster_storage import PooledRunStorage
+from neural_pipeline.automation.dagster_storage import hang_up
 from neural_pipeline.resources import Pipeline
 
 _instance: dg.DagsterInstance | None = None
@@ -31,18 +31,13 @@ def rehearse() -> None:
     try:
         _rehearsal.execute_in_process()
         _instance = dg.DagsterInstance.get()
-        _look_for_tables(_instance)
+        _instance.get_runs(limit=1)
         _connect_once(Pipeline().engine)
     except Exception:  # the database may be away, or Dagster's home not there yet
         traceback.print_exc()
         sys.stderr.write("runs do for themselves what could not be rehearsed\n")
-
-
-def _look_for_tables(instance: dg.DagsterInstance) -> None:
-    storage = instance.run_storage
-    if isinstance(storage, PooledRunStorage):
-        storage.has_run_stats_index_cols()
-        storage.hang_up()
+    finally:
+        hang_up()
 
 
 def _connect_once(engine: Engine) -> None:

@@ -81,7 +81,8 @@ def _work_off(engine: Engine, settings: Settings, target: Target, place: Connect
         with companions.dispatcher(settings, target, environment):
             _wait_for_all(engine, process, log)
         let_runs_finish(place, seconds=settings.drain_seconds, is_impatient=lambda: False)
-    take_back(target)
+        take_back(place, target)
+    take_back(place, target)
 
 
 def _make_workspaces(engine: Engine, settings: Settings) -> None:

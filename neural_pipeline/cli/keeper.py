@@ -37,16 +37,18 @@ def keep_again(command: Sequence[str], *, patience: float, name: str) -> int:
         began = time.monotonic()
         try:
             child = _start(command, output=sys.stderr.fileno())
-        except OSError as problem:
-            _tell(f"the {name} cannot be started ({problem})")
-            return 1
-        family = _watch(child, family)
-        if child.poll() is None:
-            return _stop(child, family, patience=patience)
+        except OSError as problem:  # no more processes to be had, or a program that is just being replaced
+            why = f"cannot be started ({problem})"
+        else:
+            family = _watch(child, family)
+            if child.poll() is None:
+                return _stop(child, family, patience=patience)
+            why = f"ended with code {child.returncode}"
         pause = _FIRST_PAUSE if time.monotonic() - began > _LONGEST_PAUSE else pause
-        _tell(f"the {name} ended with code {child.returncode}; it is started again in {pause:.0f} s")
+        _tell(f"the {name} {why}; it is started again in {pause:.0f} s")
         if _parent_is_done(pause):
-            return _stop(child, family, patience=patience)
+            _end(family)
+            return 0
         pause = min(pause * 2, _LONGEST_PAUSE)
 
 

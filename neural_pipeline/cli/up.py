@@ -99,7 +99,7 @@ def up(
             with companions.dispatcher(settings, target, environment):
                 _serve(process, address_of(host, number), log, interruptions, place=place)
             _drain(place, settings.drain_seconds, interruptions, target=target)
-        take_back(target)
+        take_back(place, target)
     say("stopped")
 
 
@@ -169,16 +169,18 @@ def _drain(place: Connection, seconds: float, interruptions: Interruptions, *, t
     if running:
         say(f"letting {running} running batches finish, for at most {seconds:.0f} s; Ctrl-C again does not wait")
     let_runs_finish(place, seconds=seconds, is_impatient=lambda: interruptions.count > 1)
-    take_back(target)
+    take_back(place, target)
     say("stopping")
 
 
-def take_back(target: Target) -> None:
+def take_back(place: Connection, target: Target) -> None:
     """Take back the batches of runs that are not done: before they are stopped, which would be taken for their end.
 
-    And once more when their processes are gone, as a run that was starting may have taken one in between.
+    And once more when their processes are gone, as a run that was starting may have taken one in between. Whoever has
+    lost the place of the daemon takes nothing: the runs may be another one's.
     """
     try:
+        place.execute(text("select 1"))
         with engine_for(target.url).begin() as connection:
             wait_briefly(connection)
             left = hand_back_all(connection, reason="handed_back: shutdown")

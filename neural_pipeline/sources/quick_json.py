@@ -5,6 +5,9 @@ import re
 import orjson
 from pydantic import JsonValue
 
+_SURELY_NOT_TOO_DEEP = 500
+"""Opening brackets: so many levels the standard library reads at any depth of the stack; orjson reads 1,024."""
+
 _MAYBE_BEYOND_64_BITS = re.compile(rb"\d{19}")
 
 
@@ -16,9 +19,10 @@ def read_quickly(body: bytes) -> JsonValue:
     """Return the value of a JSON text in UTF-8, as `json.loads` does; raises Undecided.
 
     Undecided are errors, whose wording is the standard library's; what that takes and JSON does not (NaN, lone
-    surrogates, a byte order mark); and longer integers, of which orjson makes floating-point numbers.
+    surrogates, a byte order mark); longer integers, of which orjson makes floating-point numbers; and what may be
+    nested too deeply for the standard library.
     """
-    if _MAYBE_BEYOND_64_BITS.search(body):
+    if body.count(b"[") + body.count(b"{") > _SURELY_NOT_TOO_DEEP or _MAYBE_BEYOND_64_BITS.search(body):
         raise Undecided
     try:
         return orjson.loads(body)

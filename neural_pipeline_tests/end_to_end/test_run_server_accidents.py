@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import WorkspaceFileTarget
 
 from neural_pipeline.automation import run_server_socket
+from neural_pipeline.automation.dispatcher_runs import unlaunched
 from neural_pipeline.automation.launcher import NoWayToLaunch
+from neural_pipeline.automation.run_server_process import LAUNCHING_TAG
 from neural_pipeline.automation.run_server_socket import FolderNotPrivate, Line, line_to, listen, place
 from neural_pipeline.cli.companions import ONE_THREAD, RUN_SERVER
 from neural_pipeline.cli.environment import deployment_file
@@ -205,6 +208,32 @@ def test_a_keeper_starts_again_what_ended_says_so_and_keeps_what_it_left(tmp_pat
     keeper.stdin.close()
     keeper.wait(timeout=20)
     assert not any(is_going(pid) for pid in pids)
+
+
+DYING = """
+import sys
+import dagster as dg
+with dg.DagsterInstance.get() as instance:
+    instance.launch_run(sys.argv[1], None)
+"""
+
+
+def test_a_dispatcher_killed_over_a_launch_leaves_a_run_that_nobody_works_on(yard: Yard):
+    with yard.serving() as process:
+        run = noting(yard)
+        yard.instance.add_run_tags(run.run_id, {LAUNCHING_TAG: run.run_id})
+        process.send_signal(signal.SIGSTOP)
+        dispatcher = subprocess.Popen([sys.executable, "-c", DYING, run.run_id], env=yard.environment)
+        await_(lambda: yard.status(run) is Status.STARTING, "the launch to begin")
+        time.sleep(0.5)
+        dispatcher.kill()
+        dispatcher.wait()
+        process.send_signal(signal.SIGCONT)
+        await_(lambda: "is not wanted from here any more" in yard.log(), "the fork to notice")
+        assert [one.run_id for one in unlaunched(yard.instance)] == [run.run_id]
+        yard.instance.report_run_failed(yard.again(run))
+        assert unlaunched(yard.instance) == []
+        assert noted(yard)
 
 
 def test_a_path_too_long_for_a_socket_is_replaced_by_one_that_only_this_user_can_reach(

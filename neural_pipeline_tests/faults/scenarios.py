@@ -288,7 +288,7 @@ SCENARIOS = (
         "dispatcher-killed",
         "kill -9 of the dispatcher, four times while it starts runs",
         kill_the_dispatcher,
-        settings={"NEURAL_RUN_LAUNCHER": "warm", "NEURAL_DISPATCHER": "true", "NEURAL_CAPTURE_MAX_BATCH": "100"},
+        settings={"NEURAL_RUN_LAUNCHER": "warm", "NEURAL_DISPATCHER": "true", "NEURAL_CAPTURE_MAX_BATCH": "25"},
         patience=60.0,
     ),
     Scenario("reboot", "everything ends at once, Postgres too", reboot),

@@ -24,6 +24,7 @@ from neural_pipeline.contracts.lifecycle import Trigger
 from neural_pipeline.postgres import server
 from neural_pipeline.postgres.databases import create_database
 from neural_pipeline.postgres.target import DAGSTER_SCHEMA, Target
+from neural_pipeline.settings import Settings
 from neural_pipeline.sources.intake import Judgement
 from neural_pipeline.store.intake import Channel, admit
 from neural_pipeline.store.migrate import upgrade
@@ -43,8 +44,10 @@ FAST = {
     "NEURAL_ISOLATING_LOSSES": "5",
     "NEURAL_LEASE_SECONDS": "6",
     "NEURAL_RETRY_BASE_SECONDS": "1",
-    "NEURAL_RUN_LAUNCHER": os.environ.get("NEURAL_RUN_LAUNCHER", "stock"),
-    "NEURAL_DISPATCHER": os.environ.get("NEURAL_DISPATCHER", "false"),
+    **{
+        Settings.variable(name): os.environ.get(Settings.variable(name), str(Settings.model_fields[name].default))
+        for name in ("run_launcher", "dispatcher")
+    },
     **{
         f"NEURAL_{child}_{period}_SECONDS": seconds
         for child in ("PROFILE", "SUMMARY", "EXTRACTION")
@@ -52,7 +55,6 @@ FAST = {
     },
 }
 """Several runs to hit, a few more after a loss, and short leases, so that losses are noticed within seconds."""
-
 DEFINITIONS = "neural_pipeline_tests.faults.definitions"
 WORKSPACE_FILE = f"""load_from:
   - python_module:
@@ -174,7 +176,7 @@ class Site:
         commands: dict[str, list[str]] = {}
         if environment["NEURAL_RUN_LAUNCHER"] == "warm":
             commands["run server"] = [*RUN_SERVER, "--module", DEFINITIONS]
-        if environment["NEURAL_DISPATCHER"] == "true":
+        if environment["NEURAL_DISPATCHER"].lower() == "true":
             commands["dispatcher"] = [*DISPATCHER, DEFINITIONS]
         for name, command in commands.items():
             if name not in self.companions:
@@ -213,10 +215,10 @@ class Site:
                 found += psutil.Process(keeper.pid).children(recursive=True)
         return found
 
-    def run_server(self) -> int:
-        """Wait for the run server and return its pid."""
-        keeper = psutil.Process(self.companions["run server"].pid)
-        self.await_(keeper.children, "a run server")
+    def companion(self, name: str) -> int:
+        """Wait for a companion, the run server or the dispatcher, and return its pid."""
+        keeper = psutil.Process(self.companions[name].pid)
+        self.await_(keeper.children, f"a {name}")
         return keeper.children()[0].pid
 
     def kill_everything(self, *, only: str = "") -> None:

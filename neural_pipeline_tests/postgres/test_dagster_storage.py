@@ -1,14 +1,16 @@
 """Dagster's storage with a pool: makes its tables, shares its connections, looks at the catalogue once."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
 from sqlalchemy import Engine, event, text
 from sqlalchemy.engine import URL
 
-from neural_pipeline.automation.dagster_storage import PooledPostgresStorage
+from neural_pipeline.automation.dagster_storage import PooledPostgresStorage, _there, hang_up
 from neural_pipeline.cli.environment import deployment_file
 from neural_pipeline.postgres.target import DAGSTER_SCHEMA, resolve_database
 from neural_pipeline.settings import Settings
@@ -65,9 +67,19 @@ def test_what_was_found_in_the_catalogue_is_not_looked_for_again(storage: Pooled
 
     go_through(storage)
     told: list[str] = []
-    event.listen(engine_of(storage), "before_cursor_execute", lambda *given: told.append(given[2]))
-    go_through(PooledPostgresStorage(url))
-    assert told == []
+
+    def listen(*given: Any) -> None:
+        told.append(given[2])
+
+    event.listen(Engine, "before_cursor_execute", listen)  # of Dagster's own engines, too
+    try:
+        go_through(PooledPostgresStorage(url))
+        assert told == []
+        _there.clear()
+        go_through(PooledPostgresStorage(url))
+        assert told
+    finally:
+        event.remove(Engine, "before_cursor_execute", listen)
 
 
 def test_what_was_not_found_is_looked_for_again(storage: PooledPostgresStorage):
@@ -83,6 +95,27 @@ def test_connections_that_the_server_has_ended_are_replaced(storage: PooledPostg
         ended = "select count(pg_terminate_backend(pid)) from pg_stat_activity where datname = current_database()"
         assert scalar(connection, f"{ended} and pid <> pg_backend_pid()") == 1
     assert not list(storage.run_storage.get_runs())
+
+
+def test_a_fork_leaves_the_connections_of_its_parent_alone(storage: PooledPostgresStorage):
+    asking = text("select pg_backend_pid()")
+    with engine_of(storage).connect() as connection:
+        ours = connection.execute(asking).scalar()
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        with engine_of(storage).connect() as connection:
+            os.write(write, str(connection.execute(asking).scalar()).encode())
+        os._exit(0)
+    os.waitpid(pid, 0)
+    assert int(os.read(read, 100)) != ours
+    os.close(read)
+    os.close(write)
+    with engine_of(storage).connect() as connection:
+        assert connection.execute(asking).scalar() == ours
+    hang_up()
+    with engine_of(storage).connect() as connection:
+        assert connection.execute(asking).scalar() != ours
 
 
 def test_dagster_takes_it_from_the_deployed_configuration(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

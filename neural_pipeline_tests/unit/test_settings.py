@@ -1,4 +1,5 @@
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,8 @@ OTHER = {
     "dagster_url": "postgresql://localhost/y",
     "allowed_events": "push",
     "webserver_host": "localhost",
-    "run_launcher": "warm",
-    "dispatcher": "true",
+    "run_launcher": "stock",
+    "dispatcher": "false",
     "classify_model": "openai:gpt-5-mini",
     "summary_model": "openai:gpt-5-mini",
     "extraction_model": "openai:gpt-5-mini",
@@ -92,8 +93,8 @@ def test_nothing_set_gives_the_documented_defaults(tmp_path: Path) -> None:
         "extraction_min_content": 200,
         "extraction_min_confidence": 0.65,
         "extraction_max_entities": 15,
-        "run_launcher": "stock",
-        "dispatcher": False,
+        "run_launcher": "warm" if sys.platform == "linux" else "stock",
+        "dispatcher": True,
         "classify_model": "offline",
         "summary_model": "offline",
         "extraction_model": "offline",
