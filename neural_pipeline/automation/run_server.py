@@ -1,8 +1,8 @@
 """The run server: a process with everything imported that forks one process per run, on the launcher's request.
 
 Run as `python -m neural_pipeline.automation.run_server` in the environment of Dagster's processes. It has one thread
-and no connection to any database, so that a fork is safe; it ends with its parent. Code that has changed on disk is
-loaded anew before the next fork.
+and, when it forks, no connection to any database, so that a fork is safe; it ends with its parent. Code that has
+changed on disk is loaded anew before the next fork.
 """
 
 import argparse

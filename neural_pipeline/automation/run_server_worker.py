@@ -1,6 +1,6 @@
 """What a forked process does: executes one run as Dagster's code server would, or reports one whose process died.
 
-Private modules of Dagster are used here and nowhere else but in the launcher; Dagster is pinned to one version.
+Private modules of Dagster are used, as in the launcher; Dagster is pinned to one version.
 """
 
 import os

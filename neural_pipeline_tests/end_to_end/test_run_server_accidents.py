@@ -146,7 +146,9 @@ def test_without_a_server_a_run_is_launched_as_dagster_does_and_terminated_likew
     with WorkspaceProcessContext(yard.instance, WorkspaceFileTarget([str(file)])) as process:
         workspace = process.create_request_context()
         run = noting(yard, remote_job_origin=remote_origin(workspace))
+        yard.instance.add_run_tags(run.run_id, {LAUNCHING_TAG: run.run_id})  # by a dispatcher that did not get to it
         yard.instance.launch_run(run.run_id, workspace)
+        assert yard.again(run).tags[LAUNCHING_TAG] == ""
         await_(lambda: yard.status(run) is Status.STARTED, "the run to start")
         assert any("Launched through the code server, not forked: the run server does" in m for m in yard.messages(run))
         assert yard.launcher.check_run_worker_health(yard.again(run)).status is WorkerStatus.RUNNING
