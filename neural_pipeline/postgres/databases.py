@@ -17,7 +17,8 @@ def create_database(admin_url: URL, name: str, *, template: str | None = None) -
     with _administering(admin_url) as connection:
         if _exists(connection, name):
             return False
-        source = f" template {_quoted(template)}" if template else ""
+        # Files are copied faster than they are written anew through the log, which is what clones are made for.
+        source = f" template {_quoted(template)} strategy file_copy" if template else ""
         try:
             _execute(connection, f"create database {_quoted(name)}{source}")
         except DBAPIError as error:

@@ -8,9 +8,24 @@ from pathlib import Path
 
 # Not tempfile.gettempdir(): that follows TMPDIR, and two processes must find the same socket.
 SHORT_FOLDER = Path("/tmp")  # noqa: S108 - folders made here are checked for their owner
+_MEMORY_FOLDER = Path("/dev/shm")  # noqa: S108 - the same
+_MEMORY_NEEDED = 4 * 1024**3
 _SOCKET_NAME = ".s.PGSQL.5432"
 _LONGEST_SOCKET = 99  # bytes; sun_path holds 108 on Linux, 104 on macOS
 _NEEDS_NO_ESCAPE = re.compile(r"[A-Za-z0-9_./-]+")
+
+
+def fleeting_folder() -> Path:
+    """Return where things are made that need not outlive a session: in memory, if there are some gigabytes to spare.
+
+    Cloning a database makes a thousand files, for which some disks take ten times as long.
+    """
+    try:
+        found = os.statvfs(_MEMORY_FOLDER)
+    except OSError:  # not Linux
+        return SHORT_FOLDER
+    is_roomy = found.f_bavail * found.f_frsize >= _MEMORY_NEEDED
+    return _MEMORY_FOLDER if is_roomy and os.access(_MEMORY_FOLDER, os.W_OK | os.X_OK) else SHORT_FOLDER
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from sqlalchemy.engine import URL
 
 from neural_pipeline.postgres.data_folder import data_version, make_data, make_root, make_socket_folder, open_to
 from neural_pipeline.postgres.errors import FolderTaken, ServerDidNotStart, ServerDidNotStop
-from neural_pipeline.postgres.folders import SHORT_FOLDER, Folders
+from neural_pipeline.postgres.folders import Folders, fleeting_folder
 from neural_pipeline.postgres.postmaster import find_postmaster, living_processes, remove_misleading_locks
 from neural_pipeline.postgres.programs import Programs, last_lines
 
@@ -45,6 +45,7 @@ _EPHEMERAL_OPTIONS = {
     "synchronous_commit": "off",
     "full_page_writes": "off",
     "shared_buffers": "64MB",
+    "max_wal_size": "256MB",
 }
 
 
@@ -114,7 +115,7 @@ def server_url(home: Path, database: str) -> URL:
 @contextmanager
 def ephemeral_server() -> Generator[Path]:
     """Yield the home of a fresh server for tests; it goes with this process, however this process ends."""
-    home = Path(tempfile.mkdtemp(prefix="neural-", dir=SHORT_FOLDER))
+    home = Path(tempfile.mkdtemp(prefix="neural-", dir=fleeting_folder()))
     # First the watchdog, so that nothing stays behind if we are killed while the server starts.
     with _watchdog(home):
         ensure(home, ephemeral=True)
